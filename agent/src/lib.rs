@@ -1,0 +1,1 @@
+//! The lineside daemon and its command line.

@@ -1,0 +1,1 @@
+//! The one TOML file: read, checked, and turned into typed settings. The only user of TOML.

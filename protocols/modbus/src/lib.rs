@@ -1,0 +1,1 @@
+//! Modbus I/O: polls devices on tokio-modbus and turns what they answer into readings.

@@ -1,0 +1,6 @@
+//! Modbus without its sockets: what may be configured, which requests that makes, and what the answers mean.
+//! Who sends the requests is `protocols/modbus`.
+
+pub mod decode;
+pub mod plan;
+pub mod settings;
