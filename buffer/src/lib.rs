@@ -1,1 +1,35 @@
 //! The store-and-forward buffer: opaque frames in lanes, a ledger that adds up, and the only user of SQLite in the daemon.
+//!
+//! What comes in is committed to disk before anybody may send it; what goes out is deleted only on an explicit accept.
+//! For every lane, at every moment and over every restart:
+//!
+//! ```text
+//! collected = delivered + pending + quarantined + dropped
+//! ```
+//!
+//! | file          | what lives there                                                            |
+//! |---------------|-----------------------------------------------------------------------------|
+//! | `buffer`      | [`Buffer`], the handle: append, peek, settle, close                         |
+//! | `queue`       | the bounded queue between the handles and the one thread that owns the file |
+//! | `writer`      | that thread: group commit, acks in the next commit, a failing disk          |
+//! | `store/`      | the file: schema, transactions, reading out, settling, room, ledger         |
+//!
+//! Not here: what a frame says (it is opaque), who delivers it and when (`agent`, `protocols/https`).
+
+mod buffer;
+mod entry;
+mod flight;
+mod lane;
+mod queue;
+mod ranges;
+mod stats;
+mod store;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+pub use buffer::{AppendError, Buffer, DurableError, Settings, Unavailable};
+pub use entry::{Append, Block, Cursor, Entry, GapReason, Peek, Quarantine, Settled, Settlement, UnknownReason};
+pub use lane::Lane;
+pub use stats::{Discrepancy, LaneStats, State, Stats};
+pub use store::open::{EarlierEpoch, OpenError, Opened};

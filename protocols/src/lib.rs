@@ -5,6 +5,7 @@
 
 pub mod backoff;
 pub mod event;
+pub mod health;
 pub mod modbus;
 pub mod name;
 pub mod ranges;

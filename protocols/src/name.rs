@@ -134,6 +134,30 @@ impl SignalId {
     }
 }
 
+/// Why a text is not a [`SignalId`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SignalIdError {
+    /// Nothing after the location.
+    #[error("an identity is location/asset/signal")]
+    Parts,
+    /// The part before the asset is no location.
+    #[error(transparent)]
+    Location(#[from] LocationError),
+    /// Asset or signal is no name.
+    #[error(transparent)]
+    Name(#[from] NameError),
+}
+
+impl FromStr for SignalId {
+    type Err = SignalIdError;
+
+    fn from_str(text: &str) -> Result<Self, SignalIdError> {
+        let (rest, signal) = text.rsplit_once('/').ok_or(SignalIdError::Parts)?;
+        let (location, asset) = rest.rsplit_once('/').ok_or(SignalIdError::Parts)?;
+        Ok(SignalId::new(&location.parse()?, &asset.parse()?, &signal.parse()?))
+    }
+}
+
 impl fmt::Display for SignalId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -159,6 +183,10 @@ mod tests {
         let location: Location = "acme/stuttgart/paint/line-2".parse().unwrap();
         let id = SignalId::new(&location, &"press-7".parse().unwrap(), &"hydraulic_pressure".parse().unwrap());
         assert_eq!(id.as_str(), "acme/stuttgart/paint/line-2/press-7/hydraulic_pressure");
+        assert_eq!(id.as_str().parse(), Ok(id));
+        for bad in ["press-7", "press-7/pressure", "acme/stuttgart/press-7/pressure", "a/b/c/d//signal"] {
+            assert!(bad.parse::<SignalId>().is_err(), "{bad}");
+        }
     }
 
     #[test]

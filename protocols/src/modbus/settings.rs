@@ -135,7 +135,6 @@ impl fmt::Display for Address {
 
 /// The order of a register's two bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[expect(clippy::upper_case_acronyms, reason = "the field's own way to write a byte order")]
 pub enum Order16 {
     /// As the specification has it: the high byte first.
     #[default]
@@ -146,7 +145,7 @@ pub enum Order16 {
 
 /// The order of the four bytes of two registers; `A` is the most significant byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::upper_case_acronyms, missing_docs, reason = "the field's own way to write a byte order")]
+#[expect(missing_docs, reason = "the field's own way to write a byte order")]
 pub enum Order32 {
     ABCD,
     CDAB,
@@ -156,7 +155,7 @@ pub enum Order32 {
 
 /// The order of the eight bytes of four registers; `A` is the most significant byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::upper_case_acronyms, missing_docs, reason = "the field's own way to write a byte order")]
+#[expect(missing_docs, reason = "the field's own way to write a byte order")]
 pub enum Order64 {
     ABCDEFGH,
     GHEFCDAB,

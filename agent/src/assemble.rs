@@ -1,0 +1,67 @@
+//! The configuration becomes a plant: one catalogue of all signals, and each device's requests bound to it.
+//! Adapters are chosen here and nowhere else. What is done with the plant is [`crate::daemon`]'s.
+
+use std::collections::BTreeMap;
+
+use lineside_config::{Config, Device};
+use lineside_modbus::BoundDevice;
+use lineside_protocols::modbus::plan::plan;
+use lineside_protocols::modbus::settings;
+use lineside_protocols::name::SignalId;
+use lineside_protocols::sample::SignalIndex;
+use lineside_protocols::wire::catalogue::{Catalogue, SignalInfo};
+
+/// Everything that is polled, and what it is called.
+#[derive(Debug)]
+pub struct Plant {
+    /// Every signal, in the order of the requests that read them, so that a request's signals are one range.
+    pub catalogue: Catalogue,
+    /// One for each `host:port`.
+    pub modbus_lines: Vec<ModbusLine>,
+}
+
+/// The devices that share one `host:port`.
+#[derive(Debug)]
+pub struct ModbusLine {
+    /// How it is reached.
+    pub line: settings::Line,
+    /// In the order of the configuration.
+    pub devices: Vec<BoundDevice>,
+}
+
+/// Plans every device and numbers every signal.
+#[must_use]
+pub fn assemble(config: &Config) -> Plant {
+    let mut signals = Vec::new();
+    let mut columns = 0;
+    let mut lines: BTreeMap<String, ModbusLine> = BTreeMap::new();
+    for device in &config.devices {
+        match device {
+            Device::Modbus(device) => {
+                let base = SignalIndex(u32::try_from(signals.len()).unwrap_or(u32::MAX));
+                let bound = plan(device).bind(base, columns);
+                columns += bound.requests();
+                let in_order = bound.order().filter_map(|at| device.signals.get(at));
+                signals.extend(in_order.map(|signal| describe(config, device, signal)));
+                let line = lines
+                    .entry(device.line.address())
+                    .or_insert_with(|| ModbusLine { line: device.line.clone(), devices: Vec::new() });
+                line.devices.push(BoundDevice::new(device.clone(), bound));
+            }
+        }
+    }
+    let agent = &config.agent.id;
+    let catalogue = Catalogue::new(agent, env!("CARGO_PKG_VERSION"), &config.sha256, signals);
+    Plant { catalogue, modbus_lines: lines.into_values().collect() }
+}
+
+fn describe(config: &Config, device: &settings::Device, signal: &settings::Signal) -> SignalInfo {
+    SignalInfo {
+        id: SignalId::new(&config.agent.location, &device.asset, &signal.name),
+        asset: device.asset.clone(),
+        device: device.name.clone(),
+        source: format!("{} {}", signal.address, signal.layout),
+        value_type: signal.value_type().into(),
+        unit: signal.unit.clone(),
+    }
+}

@@ -1,0 +1,109 @@
+//! The command line: what may be asked, and who answers. Each command is a file of its own; all of them print here
+//! and nowhere else in the daemon.
+
+mod check;
+mod plan;
+mod read;
+mod run;
+mod schema;
+mod status;
+
+use std::io::{self, IsTerminal as _, Write};
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use lineside_config::{Config, Problems};
+
+use crate::exit::Exit;
+
+/// Polls machines, keeps what it reads through outages, and delivers it exactly once.
+#[derive(Debug, Parser)]
+#[command(name = "lineside", version, max_term_width = 100)]
+pub struct Cli {
+    /// The configuration file
+    #[arg(long, global = true, value_name = "FILE", default_value = "/etc/lineside/lineside.toml")]
+    config: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon in the foreground, until SIGTERM or SIGINT
+    Run,
+    /// Check the configuration and the uplink's certificate, key and source address; touches no device
+    Check,
+    /// Tell what the daemon collects, delivers, holds and has dropped
+    Status(status::Options),
+    /// Show the requests that the configured signals make
+    Plan(plan::Options),
+    /// Read a device once: raw, decoded, with quality and timing
+    Read(read::Options),
+    /// Print the JSON Schema of the configuration or of `status --json`
+    Schema(schema::Options),
+    /// Show the whole line at work: a simulated plant, a cloud, and an outage in the middle
+    #[cfg(feature = "demo")]
+    Demo(DemoOptions),
+}
+
+/// Options of `demo`.
+#[cfg(feature = "demo")]
+#[derive(Debug, Args)]
+struct DemoOptions {
+    /// How long it takes, from 10 to 3600
+    #[arg(long, value_name = "N", default_value_t = 45, value_parser = clap::value_parser!(u64).range(10..=3600))]
+    seconds: u64,
+}
+
+impl Cli {
+    /// Does what was asked.
+    ///
+    /// # Errors
+    /// What no command words itself: output that cannot be written, a runtime that cannot be built.
+    pub fn run(self) -> anyhow::Result<Exit> {
+        // Both TLS ends of a process must agree on one provider; whoever comes second is told so and may go on.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut out = io::stdout().lock();
+        match self.command {
+            Command::Run => run::run(&self.config),
+            Command::Check => check::run(&self.config, &mut out),
+            Command::Status(options) => status::run(&self.config, &options, &mut out),
+            Command::Plan(options) => plan::run(&self.config, &options, &mut out),
+            Command::Read(options) => read::run(&self.config, &options, &mut out),
+            Command::Schema(options) => schema::run(&options, &mut out),
+            #[cfg(feature = "demo")]
+            Command::Demo(options) => {
+                drop(out);
+                runtime()?.block_on(crate::demo::run(std::time::Duration::from_secs(options.seconds)))
+            }
+        }
+    }
+}
+
+/// Two workers: one may compress while the other reads. More would only cost memory on a gateway.
+fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()
+}
+
+/// Loads the configuration, or says on stderr what is wrong with it.
+fn load(path: &std::path::Path) -> io::Result<Result<Config, Exit>> {
+    Ok(match lineside_config::load(path) {
+        Ok(config) => Ok(config),
+        Err(problems) => {
+            complain(&problems)?;
+            Err(Exit::Configuration)
+        }
+    })
+}
+
+/// Prints problems of the configuration to stderr, in colour where a person reads it.
+fn complain(problems: &Problems) -> io::Result<()> {
+    let mut err = io::stderr().lock();
+    let colour = err.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    writeln!(err, "{}", problems.render(colour))
+}
+
+/// Tells a person something that is not the command's output.
+fn tell(text: impl std::fmt::Display) -> io::Result<()> {
+    writeln!(io::stderr(), "lineside: {text}")
+}

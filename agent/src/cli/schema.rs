@@ -1,0 +1,33 @@
+//! `lineside schema`: the published forms of what goes in and what comes out.
+
+use std::io::Write;
+
+use clap::{Args, ValueEnum};
+
+use crate::exit::Exit;
+use crate::status::Status;
+
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    /// Of what
+    #[arg(default_value = "config")]
+    of: Of,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Of {
+    /// The configuration file
+    Config,
+    /// The document of `status --json`
+    Status,
+}
+
+pub(super) fn run(options: &Options, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    let schema = match options.of {
+        Of::Config => lineside_config::schema(),
+        Of::Status => schemars::schema_for!(Status).to_value(),
+    };
+    serde_json::to_writer_pretty(&mut *out, &schema)?;
+    writeln!(out)?;
+    Ok(Exit::Fine)
+}

@@ -1,0 +1,252 @@
+//! The daemon: assembles the straight line, supervises it, and takes it down in order. What each part does is in the
+//! part.
+//!
+//! Start: buffer → collector → forwarder → adapters → local API. Stop, on SIGTERM: adapters stop reading, the collector
+//! commits what was collected, the uplink gets five seconds for a last send, the buffer is closed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lineside_buffer::{Append, Buffer, OpenError, Opened, Stats};
+use lineside_config::Config;
+use lineside_modbus::LineTask;
+use lineside_protocols::event::{Earlier, Event, Kind};
+use lineside_protocols::health::SharedHealth;
+use lineside_protocols::wire::frame::{CompressError, Compressor};
+use lineside_protocols::wire::identity::{Epoch, Identity};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::assemble::{self, Plant};
+use crate::collect::{Collector, Intake, Origin};
+use crate::forward::{Forwarder, Report};
+use crate::status::{self, Status};
+use crate::{api, clock};
+
+/// What the uplink gets for a last send.
+const LAST_SEND: Duration = Duration::from_secs(5);
+/// What an adapter gets to stop; a read in progress is given up after it.
+const STOP_READING: Duration = Duration::from_secs(2);
+/// How long acknowledgements wait for an append to be committed with.
+const ACKS_WAIT: Duration = Duration::from_secs(1);
+
+/// Why the daemon could not start, or not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The buffer cannot be opened.
+    #[error(transparent)]
+    Buffer(#[from] OpenError),
+    /// The local API cannot be offered.
+    #[error(transparent)]
+    Api(#[from] api::ListenError),
+    /// The kernel gives no random numbers.
+    #[error("no random numbers for this run's epoch: {0}")]
+    Random(getrandom::Error),
+    /// No memory for a compressor.
+    #[error(transparent)]
+    Compress(#[from] CompressError),
+}
+
+/// Runs until `shutdown`, then stops in order.
+///
+/// # Errors
+/// See [`RunError`]; only at the start.
+pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
+    let started = Instant::now();
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).map_err(RunError::Random)?;
+    let epoch = Epoch::from_random(random);
+    let settings = lineside_buffer::Settings {
+        directory: config.buffer.directory.clone(),
+        max_bytes: config.buffer.max_size,
+        max_commit_delay: ACKS_WAIT,
+    };
+    let (buffer, opened) = Buffer::open(&settings, &epoch.to_string(), clock::now().0)?;
+    let listener = api::listen(&api::socket(&config.buffer.directory))?;
+
+    let plant = assemble::assemble(&config);
+    let signals = plant.catalogue.signals().len();
+    let origin = Origin {
+        identity: Identity { agent: config.agent.id.clone(), epoch },
+        boot: clock::boot_id(),
+        catalogue: plant.catalogue.id(),
+        commit_interval: config.buffer.commit_interval,
+    };
+    let mut compressor = Compressor::new(config.uplink.encoding)?;
+    let catalogue =
+        Append::Catalogue { id: plant.catalogue.id().to_string(), frame: compressor.compress(plant.catalogue.line())? };
+    if let Err(error) = buffer.append(vec![catalogue]) {
+        tracing::error!(%error, "a defect: a buffer that was just opened takes no catalogue; please report it");
+    }
+
+    let (collector, intake) = Collector::new(origin, compressor, buffer.clone());
+    announce(&intake, &config, opened, signals);
+    let report = Report::new(config.uplink.source_address.to_string(), clock::now);
+    let forwarder = Forwarder::new(
+        config.uplink.clone(),
+        config.agent.id.clone(),
+        buffer.clone(),
+        Compressor::new(config.uplink.encoding)?,
+        report.clone(),
+    );
+
+    let reading = CancellationToken::new();
+    let mut adapters = JoinSet::new();
+    let devices = start_adapters(&mut adapters, plant, &intake, &reading);
+    let witness = Witness {
+        agent: config.agent.id.to_string(),
+        epoch: epoch.to_string(),
+        started,
+        buffer: buffer.clone(),
+        report,
+        devices,
+    };
+    tracing::info!(agent = %config.agent.id, %epoch, devices = config.devices.len(), signals, "lineside is running");
+
+    let mut services = JoinSet::new();
+    services.spawn(async move {
+        if let Err(error) = api::serve(listener, Arc::new(move || witness.status())).await {
+            tracing::error!(%error, "the local API has stopped; `lineside status` has no answer until a restart");
+        }
+    });
+    let mut collecting = JoinSet::new();
+    collecting.spawn(collector.run(|| clock::state().0));
+    let finish = CancellationToken::new();
+    let mut forwarding = JoinSet::new();
+    forwarding.spawn(forwarder.run(finish.clone()));
+
+    shutdown.await;
+
+    tracing::info!("stopping: what was collected is committed, then sent for at most {} s", LAST_SEND.as_secs());
+    reading.cancel();
+    end(&mut adapters, STOP_READING).await;
+    intake.event(Event { time: clock::now(), kind: Kind::AgentStopped { reason: "signal".into() } });
+    drop(intake);
+    end(&mut collecting, LAST_SEND).await;
+    finish.cancel();
+    end(&mut forwarding, LAST_SEND).await;
+    services.shutdown().await;
+    drop(forwarding);
+    buffer.close().await;
+    Ok(())
+}
+
+/// Waits for all tasks of a set, at most this long, then ends what is left.
+async fn end(tasks: &mut JoinSet<()>, patience: Duration) {
+    let all = async { while tasks.join_next().await.is_some() {} };
+    if tokio::time::timeout(patience, all).await.is_err() {
+        tasks.shutdown().await;
+    }
+}
+
+fn announce(intake: &Intake, config: &Config, opened: Opened, signals: usize) {
+    let earlier = opened.earlier.into_iter().map(|known| Earlier {
+        epoch: known.epoch,
+        lane: known.lane.name().to_owned(),
+        last: known.last,
+    });
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    let started = Kind::AgentStarted { version, earlier: earlier.collect() };
+    let loaded = Kind::ConfigurationLoaded { sha256: config.sha256.clone(), devices: config.devices.len(), signals };
+    for kind in [started, loaded] {
+        intake.event(Event { time: clock::now(), kind });
+    }
+}
+
+/// One polled device, for the status.
+#[derive(Debug)]
+struct Polled {
+    name: String,
+    protocol: &'static str,
+    health: SharedHealth,
+}
+
+fn start_adapters(adapters: &mut JoinSet<()>, plant: Plant, intake: &Intake, stop: &CancellationToken) -> Vec<Polled> {
+    let mut polled = Vec::new();
+    for line in plant.modbus_lines {
+        polled.extend(line.devices.iter().map(|device| Polled {
+            name: device.device().name.to_string(),
+            protocol: "modbus-tcp",
+            health: device.health(),
+        }));
+        let task = LineTask::new(line.line, line.devices, Arc::new(intake.clone()), clock::now);
+        adapters.spawn(task.run(stop.clone()));
+    }
+    polled
+}
+
+/// Whatever the status is made of.
+struct Witness {
+    agent: String,
+    epoch: String,
+    started: Instant,
+    buffer: Buffer,
+    report: Report,
+    devices: Vec<Polled>,
+}
+
+impl Witness {
+    fn status(&self) -> Status {
+        let uptime = self.started.elapsed();
+        let stats = self.buffer.stats().borrow().clone();
+        let devices = self.devices.iter().map(|device| {
+            let health = device.health.snapshot();
+            status::Device {
+                name: device.name.clone(),
+                protocol: device.protocol.to_owned(),
+                state: health.state.to_string(),
+                last_good: health.last_good.map(|at| at.0),
+                polls: health.polls,
+                failures: health.failures,
+                overruns: health.overruns,
+                last_error: health.last_error.map(|(at, text)| status::Problem { at: at.0, text }),
+                signals: health.signals as u64,
+            }
+        });
+        Status {
+            uptime_s: Some(uptime.as_secs_f64()),
+            uplink: Some(self.report.uplink()),
+            epoch: Some(self.epoch.clone()),
+            devices: devices.collect(),
+            ..on_disk(self.agent.clone(), &stats)
+        }
+    }
+}
+
+/// The status of a daemon that is not running: its stats.
+#[must_use]
+pub fn stopped(config: &Config, stats: &Stats) -> Status {
+    on_disk(config.agent.id.to_string(), stats)
+}
+
+fn on_disk(agent: String, stats: &Stats) -> Status {
+    let lanes = stats.lanes.iter().map(|lane| status::Lane {
+        name: lane.lane.name().to_owned(),
+        collected: lane.collected,
+        delivered: lane.delivered,
+        pending: lane.pending,
+        quarantined: lane.quarantined,
+        dropped: lane.dropped,
+        unreported: lane.unreported,
+        oldest: lane.oldest_ms,
+    });
+    let (clock, offset_ms) = clock::state();
+    Status {
+        agent,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        uptime_s: None,
+        uplink: None,
+        epoch: None,
+        lanes: lanes.collect(),
+        buffer: status::Buffer {
+            bytes: stats.bytes,
+            max_bytes: stats.max_bytes,
+            oldest: stats.lanes.iter().filter_map(|lane| lane.oldest_ms).min(),
+            time_to_full_s: None,
+            state: stats.state.to_string(),
+        },
+        devices: Vec::new(),
+        clock: status::Clock { state: clock.to_string(), offset_ms },
+    }
+}

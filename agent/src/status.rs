@@ -1,0 +1,380 @@
+//! What the daemon tells of itself: the document of `status --json`, and the table that a person reads.
+//! Additions only: a member that was published keeps its name, type and meaning.
+
+use std::fmt::{self, Write as _};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The state of a daemon at one moment. All counters are since the buffer was made, over all epochs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Status {
+    /// `[agent] id`.
+    pub agent: String,
+    /// Of the program.
+    pub version: String,
+    /// Seconds since the start; null when the daemon is not running.
+    pub uptime_s: Option<f64>,
+    /// The line to the cloud; null when the daemon is not running.
+    pub uplink: Option<Uplink>,
+    /// Of this start; null when the daemon is not running.
+    pub epoch: Option<String>,
+    /// The ledger: in each lane `collected = delivered + pending + quarantined + dropped`.
+    pub lanes: Vec<Lane>,
+    /// The store.
+    pub buffer: Buffer,
+    /// Every polled device; empty when the daemon is not running.
+    pub devices: Vec<Device>,
+    /// The gateway's clock.
+    pub clock: Clock,
+}
+
+/// The line to the cloud.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Uplink {
+    /// In one word.
+    pub state: UplinkState,
+    /// The only address that anything is sent from.
+    pub source_address: String,
+    /// When the cloud last accepted something, Unix ms.
+    pub last_ack: Option<i64>,
+    /// What went wrong last; stays after it was overcome.
+    pub last_error: Option<Problem>,
+    /// When the client certificate ends, Unix ms.
+    pub certificate_not_after: Option<i64>,
+}
+
+/// How the line to the cloud stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum UplinkState {
+    /// Nothing was answered yet.
+    Connecting,
+    /// The last request was answered as it should be.
+    Connected,
+    /// The last request failed in a way that passes; it is tried again.
+    Waiting,
+    /// The cloud or the path to it refuses us; everything is kept, and somebody has to act.
+    Held,
+    /// No interface has the source address; nothing is sent from any other.
+    SourceAddressMissing,
+    /// Certificate, key or CA cannot be used.
+    IdentityRefused,
+}
+
+impl fmt::Display for UplinkState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            UplinkState::Connecting => "connecting",
+            UplinkState::Connected => "connected",
+            UplinkState::Waiting => "waiting",
+            UplinkState::Held => "held",
+            UplinkState::SourceAddressMissing => "source-address-missing",
+            UplinkState::IdentityRefused => "identity-refused",
+        })
+    }
+}
+
+/// Something that went wrong, and when.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Problem {
+    /// Unix ms.
+    pub at: i64,
+    /// For a person.
+    pub text: String,
+}
+
+/// One lane's ledger, counted in readings or events.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Lane {
+    /// `readings` or `events`.
+    pub name: String,
+    /// Given a number.
+    pub collected: u64,
+    /// Accepted by the cloud.
+    pub delivered: u64,
+    /// Stored, to be sent.
+    pub pending: u64,
+    /// Set aside, because the cloud refused them for good.
+    pub quarantined: u64,
+    /// Not kept, with a recorded reason.
+    pub dropped: u64,
+    /// Gap and quarantine lines that the cloud has not yet been told.
+    pub unreported: u64,
+    /// When the oldest pending block was committed, Unix ms.
+    pub oldest: Option<i64>,
+}
+
+impl Lane {
+    /// Invariant 1 of the product.
+    #[must_use]
+    pub fn adds_up(&self) -> bool {
+        self.collected == self.delivered + self.pending + self.quarantined + self.dropped
+    }
+}
+
+/// The store.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Buffer {
+    /// In use, free pages not counted.
+    pub bytes: u64,
+    /// `[buffer] max_size`.
+    pub max_bytes: u64,
+    /// When the oldest pending block of any lane was committed, Unix ms.
+    pub oldest: Option<i64>,
+    /// Until `max_bytes`, at the rate since the start and with nothing delivered; null while nothing was measured.
+    pub time_to_full_s: Option<f64>,
+    /// `ok`, or what is wrong.
+    pub state: String,
+}
+
+/// One polled device.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Device {
+    /// `[[device]] name`.
+    pub name: String,
+    /// `modbus-tcp`, …
+    pub protocol: String,
+    /// `connecting`, `up` or `down`.
+    pub state: String,
+    /// When a signal was last read well, Unix ms.
+    pub last_good: Option<i64>,
+    /// Polls that were begun.
+    pub polls: u64,
+    /// Requests that gave no value.
+    pub failures: u64,
+    /// Polls that were left out because the one before was still going on.
+    pub overruns: u64,
+    /// What went wrong last; stays after it was overcome.
+    pub last_error: Option<Problem>,
+    /// How many it has.
+    pub signals: u64,
+}
+
+/// The gateway's clock.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Clock {
+    /// `synced`, `unsynced` or `stepped`.
+    pub state: String,
+    /// The kernel's estimate of the offset to its source of time.
+    pub offset_ms: f64,
+}
+
+/// The table that a person reads; `now` is Unix ms, for ages.
+#[must_use]
+pub fn table(status: &Status, now: i64) -> String {
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let _ = write_table(&mut text, status, now);
+    text
+}
+
+fn write_table(out: &mut String, status: &Status, now: i64) -> fmt::Result {
+    match status.uptime_s {
+        Some(seconds) => writeln!(out, "{} · lineside {} · up {}", status.agent, status.version, span(seconds))?,
+        None => writeln!(out, "{} · lineside {} · not running", status.agent, status.version)?,
+    }
+    if let Some(uplink) = &status.uplink {
+        write!(out, "uplink   {} from {}", uplink.state, uplink.source_address)?;
+        if let Some(at) = uplink.last_ack {
+            write!(out, ", last ack {}", ago(now, at))?;
+        }
+        if let Some(end) = uplink.certificate_not_after {
+            write!(out, ", certificate ends in {}", span(millis(end - now)))?;
+        }
+        writeln!(out)?;
+        if let Some(problem) = &uplink.last_error {
+            writeln!(out, "         {} ({})", problem.text, ago(now, problem.at))?;
+        }
+    }
+    let buffer = &status.buffer;
+    write!(out, "buffer   {}, {} of {}", buffer.state, size(buffer.bytes), size(buffer.max_bytes))?;
+    if let Some(seconds) = buffer.time_to_full_s {
+        write!(out, ", full in {}", span(seconds))?;
+    }
+    if let Some(at) = buffer.oldest {
+        write!(out, ", oldest {}", ago(now, at))?;
+    }
+    writeln!(out)?;
+    writeln!(out, "clock    {}", status.clock.state)?;
+    let rows = status.lanes.iter().map(|lane| {
+        let numbers = [lane.collected, lane.delivered, lane.pending, lane.quarantined, lane.dropped, lane.unreported];
+        let sum = if lane.adds_up() { "adds up" } else { "DOES NOT ADD UP" };
+        std::iter::once(lane.name.clone()).chain(numbers.map(|n| n.to_string())).chain([sum.to_owned()]).collect()
+    });
+    let head = ["lane", "collected", "delivered", "pending", "quarantined", "dropped", "unreported", ""];
+    write_columns(out, &head, rows.collect(), 1..7)?;
+    if status.devices.is_empty() {
+        return Ok(());
+    }
+    let rows = status.devices.iter().map(|device| {
+        let error = device.last_error.as_ref().map_or(String::new(), |p| format!("{} ({})", p.text, ago(now, p.at)));
+        vec![
+            device.name.clone(),
+            device.protocol.clone(),
+            device.state.clone(),
+            device.last_good.map_or("never".to_owned(), |at| ago(now, at)),
+            device.signals.to_string(),
+            device.polls.to_string(),
+            device.failures.to_string(),
+            device.overruns.to_string(),
+            error,
+        ]
+    });
+    let head = ["device", "protocol", "state", "last good", "signals", "polls", "failures", "overruns", "last error"];
+    write_columns(out, &head, rows.collect(), 4..8)
+}
+
+fn write_columns(
+    out: &mut String,
+    head: &[&str],
+    rows: Vec<Vec<String>>,
+    right: std::ops::Range<usize>,
+) -> fmt::Result {
+    let head: Vec<String> = head.iter().map(|&title| title.to_owned()).collect();
+    let width = |column: usize| {
+        let cells = std::iter::once(&head).chain(&rows).filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..head.len()).map(width).collect();
+    writeln!(out)?;
+    for row in std::iter::once(&head).chain(&rows) {
+        let mut line = String::new();
+        for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
+            if right.contains(&column) {
+                write!(line, "{cell:>width$}  ")?;
+            } else {
+                write!(line, "{cell:<width$}  ")?;
+            }
+        }
+        writeln!(out, "{}", line.trim_end())?;
+    }
+    Ok(())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "shown to two digits")]
+fn millis(ms: i64) -> f64 {
+    ms as f64 / 1000.0
+}
+
+fn ago(now: i64, at: i64) -> String {
+    format!("{} ago", span(millis(now - at)))
+}
+
+/// A duration in its two largest units, at least `0 s`.
+fn span(seconds: f64) -> String {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "`as` saturates, which suits a display"
+    )]
+    let s = seconds.max(0.0) as u64;
+    match s {
+        0..60 => format!("{s} s"),
+        60..3_600 => format!("{} min {} s", s / 60, s % 60),
+        3_600..86_400 => format!("{} h {} min", s / 3_600, s % 3_600 / 60),
+        _ => format!("{} d {} h", s / 86_400, s % 86_400 / 3_600),
+    }
+}
+
+/// Bytes in the binary unit that keeps the number short.
+#[must_use]
+pub fn size(bytes: u64) -> String {
+    let units = ["KiB", "MiB", "GiB", "TiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    #[expect(clippy::cast_precision_loss, reason = "shown to one decimal")]
+    let mut value = bytes as f64 / 1024.0;
+    let mut unit = units.into_iter();
+    let mut name = unit.next().unwrap_or_default();
+    for next in unit {
+        if value < 1024.0 {
+            break;
+        }
+        value /= 1024.0;
+        name = next;
+    }
+    format!("{value:.1} {name}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn example() -> Status {
+        Status {
+            agent: "gw-paint-01".into(),
+            version: "0.1.0".into(),
+            uptime_s: Some(93_784.0),
+            uplink: Some(Uplink {
+                state: UplinkState::Held,
+                source_address: "10.20.0.5".into(),
+                last_ack: Some(1_795_399_000_000),
+                last_error: Some(Problem { at: 1_795_399_995_000, text: "the cloud answered 403".into() }),
+                certificate_not_after: Some(1_798_000_000_000),
+            }),
+            epoch: Some("b41c".into()),
+            lanes: vec![
+                Lane {
+                    name: "events".into(),
+                    collected: 12,
+                    delivered: 12,
+                    pending: 0,
+                    quarantined: 0,
+                    dropped: 0,
+                    unreported: 0,
+                    oldest: None,
+                },
+                Lane {
+                    name: "readings".into(),
+                    collected: 2_000_000,
+                    delivered: 1_000_000,
+                    pending: 999_000,
+                    quarantined: 1,
+                    dropped: 998,
+                    unreported: 1,
+                    oldest: Some(1_795_399_000_000),
+                },
+            ],
+            buffer: Buffer {
+                bytes: 5_000_000,
+                max_bytes: 2 << 30,
+                oldest: Some(1_795_399_000_000),
+                time_to_full_s: Some(800_000.0),
+                state: "ok".into(),
+            },
+            devices: vec![Device {
+                name: "press-7".into(),
+                protocol: "modbus-tcp".into(),
+                state: "down".into(),
+                last_good: Some(1_795_399_900_000),
+                polls: 93_784,
+                failures: 100,
+                overruns: 2,
+                last_error: Some(Problem { at: 1_795_399_999_000, text: "no answer within 1 s".into() }),
+                signals: 8,
+            }],
+            clock: Clock { state: "synced".into(), offset_ms: 0.25 },
+        }
+    }
+
+    #[test]
+    fn the_table_shows_what_is_wrong() {
+        insta::assert_snapshot!(table(&example(), 1_795_400_000_000));
+    }
+
+    #[test]
+    fn the_document_reads_back() {
+        let json = serde_json::to_string(&example()).unwrap();
+        assert_eq!(serde_json::from_str::<Status>(&json).unwrap(), example());
+    }
+
+    #[test]
+    fn sizes_are_binary() {
+        assert_eq!(
+            [size(0), size(1023), size(1024), size(1536), size(2 << 30)],
+            ["0 B", "1023 B", "1.0 KiB", "1.5 KiB", "2.0 GiB"]
+        );
+    }
+}

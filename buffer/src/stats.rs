@@ -1,0 +1,112 @@
+//! What the buffer can say of itself at any moment.
+
+use crate::lane::Lane;
+
+/// Figures as of the last commit or settlement, over all epochs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stats {
+    /// Events, then readings.
+    pub lanes: Vec<LaneStats>,
+    /// Bytes of the file that are in use.
+    pub bytes: u64,
+    /// The cap on all that the buffer takes from the disk.
+    pub max_bytes: u64,
+    /// How the disk fares.
+    pub state: State,
+    /// Durable commits since the buffer was opened.
+    pub commits: u64,
+}
+
+impl Stats {
+    /// The figures of one lane.
+    #[must_use]
+    pub fn lane(&self, lane: Lane) -> Option<&LaneStats> {
+        self.lanes.iter().find(|stats| stats.lane == lane)
+    }
+}
+
+/// One lane's ledger, in readings or events: `collected = delivered + pending + quarantined + dropped`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LaneStats {
+    /// Which.
+    pub lane: Lane,
+    /// Given a number.
+    pub collected: u64,
+    /// Accepted by the cloud.
+    pub delivered: u64,
+    /// Stored and owed. Counted from the stored blocks, not from the other counters.
+    pub pending: u64,
+    /// Set aside in the file.
+    pub quarantined: u64,
+    /// Dropped, each with a recorded reason.
+    pub dropped: u64,
+    /// Gap and quarantine lines that the cloud has not yet been told.
+    pub unreported: u64,
+    /// When the oldest stored block was committed, Unix ms.
+    pub oldest_ms: Option<i64>,
+}
+
+impl LaneStats {
+    /// Whether nothing is missing and nothing is counted twice.
+    #[must_use]
+    pub fn adds_up(&self) -> bool {
+        u128::from(self.collected)
+            == [self.delivered, self.pending, self.quarantined, self.dropped].map(u128::from).iter().sum::<u128>()
+    }
+}
+
+/// How the disk fares.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Everything fits.
+    Ok,
+    /// The byte cap is reached: the last commit had to drop something, and recorded it.
+    Full,
+    /// The last transaction failed. Collection goes on in memory; it is tried again each second.
+    DiskError(String),
+}
+
+impl std::fmt::Display for State {
+    /// As `status` shows it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            State::Ok => f.write_str("ok"),
+            State::Full => f.write_str("full"),
+            State::DiskError(why) => write!(f, "disk-error: {why}"),
+        }
+    }
+}
+
+/// The ledger does not match the rows that it counts.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Discrepancy {
+    /// Counters and rows differ.
+    #[error("{lane} of epoch \"{epoch}\": {what} is {counted} in the ledger, {found} in the rows", lane = .lane.name())]
+    Count {
+        /// Which lane.
+        lane: Lane,
+        /// Which epoch; `*` for all of them together.
+        epoch: String,
+        /// Which counter.
+        what: &'static str,
+        /// As the ledger says.
+        counted: u64,
+        /// As the rows say.
+        found: u64,
+    },
+    /// A number stands in two rows, or beyond the last number given.
+    #[error("{lane} of epoch \"{epoch}\": {first}-{last} overlaps another row or lies beyond the last number given", lane = .lane.name())]
+    Range {
+        /// Which lane.
+        lane: Lane,
+        /// Which epoch.
+        epoch: String,
+        /// First number of the row.
+        first: u64,
+        /// Last number of the row.
+        last: u64,
+    },
+    /// The rows could not be read.
+    #[error("the rows cannot be read: {0}")]
+    Unreadable(String),
+}

@@ -1,0 +1,160 @@
+//! The counters: in the file one row for each (lane, epoch), in memory their sums, changed together.
+
+use std::collections::BTreeMap;
+
+use rusqlite::{Connection, params};
+
+use super::{BlockRow, Result, Store, schema};
+use crate::lane::{Lane, PerLane};
+use crate::stats::LaneStats;
+
+/// What the file says, summed up.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Books {
+    pub(super) totals: PerLane<Totals>,
+    /// How many envelopes refer to each catalogue.
+    pub(super) catalogues: BTreeMap<i64, u64>,
+    /// The catalogue that the next block will refer to: kept even when nothing refers to it.
+    pub(super) current: Option<i64>,
+}
+
+/// One lane over all epochs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Totals {
+    pub(super) collected: u64,
+    pub(super) delivered: u64,
+    /// The sum of what the directory owes.
+    pub(super) pending: u64,
+    pub(super) quarantined: u64,
+    pub(super) dropped: u64,
+    /// Gap rows.
+    pub(super) gaps: u64,
+    /// Quarantine rows that the cloud has not been told of.
+    pub(super) notices: u64,
+}
+
+impl Totals {
+    pub(super) fn stats(self, lane: Lane, oldest_ms: Option<i64>) -> LaneStats {
+        let Totals { collected, delivered, pending, quarantined, dropped, gaps, notices } = self;
+        LaneStats { lane, collected, delivered, pending, quarantined, dropped, unreported: gaps + notices, oldest_ms }
+    }
+
+    pub(super) fn adds_up(self) -> bool {
+        self.stats(Lane::Events, None).adds_up()
+    }
+}
+
+/// A change of the counters of one (lane, epoch).
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Booking {
+    pub(super) collected: i64,
+    pub(super) delivered: i64,
+    pub(super) quarantined: i64,
+    pub(super) dropped: i64,
+}
+
+/// Numbers are at most `i64::MAX`, and so is any count of them.
+pub(super) fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+impl Store {
+    /// Changes the counters in the file and in memory. `last` is the highest number that it speaks of.
+    pub(super) fn book(&mut self, lane: Lane, epoch: i64, last: u64, booking: Booking) -> Result<()> {
+        let sql = "UPDATE ledger SET last = max(last, ?3), collected = collected + ?4, delivered = delivered + ?5,
+                   quarantined = quarantined + ?6, dropped = dropped + ?7 WHERE lane = ?1 AND epoch = ?2";
+        let Booking { collected, delivered, quarantined, dropped } = booking;
+        let values = params![lane.code(), epoch, last, collected, delivered, quarantined, dropped];
+        let rows = self.conn.prepare_cached(sql)?.execute(values)?;
+        if rows != 1 {
+            return Err(rusqlite::Error::StatementChangedRows(rows));
+        }
+        let totals = self.books.totals.get_mut(lane);
+        totals.collected = totals.collected.saturating_add_signed(collected);
+        totals.delivered = totals.delivered.saturating_add_signed(delivered);
+        totals.quarantined = totals.quarantined.saturating_add_signed(quarantined);
+        totals.dropped = totals.dropped.saturating_add_signed(dropped);
+        Ok(())
+    }
+
+    /// Folds `epoch` if it is an earlier one of which nothing is left in `lane` but counters.
+    pub(super) fn fold(&mut self, lane: Lane, epoch: i64) -> Result<()> {
+        if epoch == self.epoch.id {
+            return Ok(());
+        }
+        let sql = "SELECT EXISTS (SELECT 1 FROM blocks WHERE lane = ?1 AND epoch = ?2)
+                       OR EXISTS (SELECT 1 FROM gaps WHERE lane = ?1 AND epoch = ?2)
+                       OR EXISTS (SELECT 1 FROM quarantine WHERE lane = ?1 AND epoch = ?2)";
+        let left = self.conn.prepare_cached(sql)?.query_row(params![lane.code(), epoch], |row| row.get(0))?;
+        if left { Ok(()) } else { fold_settled(&self.conn, self.epoch.id) }
+    }
+}
+
+/// Adds up the earlier epochs of which nothing is left but counters, so that the ledger stays as small as the backlog.
+pub(super) fn fold_settled(conn: &Connection, current: i64) -> Result<()> {
+    let settled = "l.epoch NOT IN (?1, ?2)
+        AND NOT EXISTS (SELECT 1 FROM blocks b WHERE b.lane = l.lane AND b.epoch = l.epoch)
+        AND NOT EXISTS (SELECT 1 FROM gaps g WHERE g.lane = l.lane AND g.epoch = l.epoch)
+        AND NOT EXISTS (SELECT 1 FROM quarantine q WHERE q.lane = l.lane AND q.epoch = l.epoch)";
+    let add = format!(
+        "UPDATE ledger AS total SET
+            collected = total.collected + s.collected, delivered = total.delivered + s.delivered,
+            quarantined = total.quarantined + s.quarantined, dropped = total.dropped + s.dropped
+         FROM (SELECT lane, sum(collected) AS collected, sum(delivered) AS delivered,
+                      sum(quarantined) AS quarantined, sum(dropped) AS dropped
+               FROM ledger l WHERE {settled} GROUP BY lane) AS s
+         WHERE total.lane = s.lane AND total.epoch = ?1"
+    );
+    let keys = params![schema::SETTLED_EPOCHS, current];
+    if conn.prepare_cached(&add)?.execute(keys)? > 0 {
+        conn.prepare_cached(&format!("DELETE FROM ledger AS l WHERE {settled}"))?.execute(keys)?;
+        conn.execute("DELETE FROM epochs WHERE NOT EXISTS (SELECT 1 FROM ledger l WHERE l.epoch = epochs.id)", [])?;
+    }
+    Ok(())
+}
+
+/// Sums up the file. Reads the directory, which is narrow, and no frame.
+pub(super) fn load(conn: &Connection) -> Result<Books> {
+    let mut books = Books::default();
+    for lane in Lane::ALL {
+        let totals = books.totals.get_mut(lane);
+        *totals = counters(conn, lane)?;
+        let sql = "SELECT epoch, first, count, catalogue, owed, frame FROM blocks WHERE lane = ?1";
+        let mut statement = conn.prepare(sql)?;
+        let mut rows = statement.query([lane.code()])?;
+        while let Some(row) = rows.next()? {
+            let block = BlockRow::read(row, lane)?;
+            totals.pending += if block.owed.is_none() { block.count } else { block.owed().numbers() };
+            if let Some(catalogue) = block.catalogue {
+                *books.catalogues.entry(catalogue).or_default() += 1;
+            }
+        }
+    }
+    // Envelopes that only the quarantine still needs.
+    let sql = "SELECT DISTINCT q.frame, q.catalogue FROM quarantine q WHERE q.catalogue IS NOT NULL AND NOT EXISTS
+               (SELECT 1 FROM blocks b WHERE b.lane = q.lane AND b.epoch = q.epoch AND b.first = q.block)";
+    let mut statement = conn.prepare(sql)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        *books.catalogues.entry(row.get(1)?).or_default() += 1;
+    }
+    Ok(books)
+}
+
+fn counters(conn: &Connection, lane: Lane) -> Result<Totals> {
+    let sql = "SELECT sum(collected), sum(delivered), sum(quarantined), sum(dropped),
+                      (SELECT count(*) FROM gaps WHERE lane = ?1),
+                      (SELECT count(*) FROM quarantine WHERE lane = ?1 AND reported = 0)
+               FROM ledger WHERE lane = ?1";
+    conn.query_row(sql, [lane.code()], |row| {
+        Ok(Totals {
+            collected: row.get(0)?,
+            delivered: row.get(1)?,
+            pending: 0,
+            quarantined: row.get(2)?,
+            dropped: row.get(3)?,
+            gaps: row.get(4)?,
+            notices: row.get(5)?,
+        })
+    })
+}

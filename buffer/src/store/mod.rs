@@ -1,0 +1,202 @@
+//! The file, and every change to it as part of one transaction. Plain and synchronous: the time is passed in.
+//!
+//! ```text
+//!            append, settle, a damaged block
+//!   ┌──────┐ ───────────────────────────────> ┌──────┐ ─┐ more of the same
+//!   │ idle │                                  │ open │ <┘
+//!   └──────┘ <─────────────────────────────── └──────┘
+//!              commit: durable
+//!              rollback: the books go back to `before`
+//! ```
+//!
+//! Settlements leave the transaction open, so that they are committed together with the next append.
+
+mod append;
+mod ledger;
+pub(crate) mod open;
+mod quarantine;
+mod read;
+mod room;
+mod schema;
+mod settle;
+#[cfg(test)]
+mod tests;
+mod verify;
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::flight::Flight;
+use crate::lane::Lane;
+use crate::ranges::Ranges;
+use crate::stats::{State, Stats};
+use ledger::Books;
+pub(crate) use verify::read_stats;
+
+type Result<T> = rusqlite::Result<T>;
+
+/// The epoch of this run.
+#[derive(Debug)]
+struct Epoch {
+    id: i64,
+    name: String,
+}
+
+/// The open file.
+#[derive(Debug)]
+pub(crate) struct Store {
+    conn: Connection,
+    epoch: Epoch,
+    /// What the file says once the open transaction is committed.
+    books: Books,
+    /// What it says if that is rolled back. `None` while no transaction is open.
+    before: Option<Books>,
+    flight: Flight,
+    max_pages: u64,
+    /// Whether the open transaction had to drop something for want of room.
+    evicted: bool,
+    /// Blocks that the open transaction has taken something out of.
+    settled_blocks: u64,
+}
+
+impl Store {
+    /// Whether there is something that a commit would make durable.
+    pub(crate) fn is_open(&self) -> bool {
+        self.before.is_some()
+    }
+
+    fn begin(&mut self) -> Result<()> {
+        if self.before.is_none() {
+            self.conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+            self.before = Some(self.books.clone());
+            self.evicted = false;
+            self.settled_blocks = 0;
+        }
+        Ok(())
+    }
+
+    /// How many blocks the open transaction has taken something out of.
+    pub(crate) fn settled_blocks(&self) -> u64 {
+        if self.is_open() { self.settled_blocks } else { 0 }
+    }
+
+    /// Makes everything since `begin` durable. Returns whether something had to be dropped for want of room.
+    pub(crate) fn commit(&mut self) -> Result<bool> {
+        if self.before.is_some() {
+            self.conn.prepare_cached("COMMIT")?.execute([])?;
+            self.before = None;
+        }
+        Ok(std::mem::take(&mut self.evicted))
+    }
+
+    /// Undoes everything since `begin`.
+    pub(crate) fn rollback(&mut self) {
+        // After some errors SQLite has rolled back by itself.
+        if !self.conn.is_autocommit()
+            && let Err(error) = self.conn.execute_batch("ROLLBACK")
+        {
+            tracing::error!(%error, "buffer: a failed transaction cannot be rolled back");
+        }
+        if let Some(before) = self.before.take() {
+            self.books = before;
+        }
+        self.evicted = false;
+    }
+
+    /// The figures at this moment.
+    pub(crate) fn stats(&self, max_bytes: u64, state: State, commits: u64) -> Result<Stats> {
+        let mut lanes = Vec::with_capacity(Lane::ALL.len());
+        for lane in Lane::ALL {
+            lanes.push(self.books.totals.get(lane).stats(lane, oldest_ms(&self.conn, lane)?));
+        }
+        let bytes = pages_in_use(&self.conn)? * schema::PAGE_BYTES;
+        Ok(Stats { lanes, bytes, max_bytes, state, commits })
+    }
+
+    /// As if the disk had no byte free, or had room again.
+    #[cfg(test)]
+    pub(crate) fn fill_disk(&self, full: bool) {
+        let pages: u64 = self.conn.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
+        let most = if full { pages } else { self.max_pages };
+        self.conn.pragma_update_and_check(None, "max_page_count", most, |_| Ok(())).unwrap();
+    }
+
+    fn epoch_name(&self, id: i64) -> Result<String> {
+        if id == self.epoch.id {
+            return Ok(self.epoch.name.clone());
+        }
+        self.conn.prepare_cached("SELECT name FROM epochs WHERE id = ?1")?.query_row([id], |row| row.get(0))
+    }
+}
+
+fn pages_in_use(conn: &Connection) -> Result<u64> {
+    let pragma = |sql| conn.prepare_cached(sql)?.query_row([], |row| row.get::<_, u64>(0));
+    Ok(pragma("PRAGMA page_count")?.saturating_sub(pragma("PRAGMA freelist_count")?))
+}
+
+fn oldest_ms(conn: &Connection, lane: Lane) -> Result<Option<i64>> {
+    let sql = "SELECT committed_ms FROM blocks WHERE lane = ?1 ORDER BY epoch, first LIMIT 1";
+    conn.prepare_cached(sql)?.query_row([lane.code()], |row| row.get(0)).optional()
+}
+
+/// A row of the directory.
+#[derive(Clone, Debug)]
+struct BlockRow {
+    lane: Lane,
+    epoch: i64,
+    first: u64,
+    count: u64,
+    catalogue: Option<i64>,
+    owed: Option<String>,
+    frame: i64,
+}
+
+impl BlockRow {
+    fn last(&self) -> u64 {
+        self.first + (self.count - 1)
+    }
+
+    /// What of it the cloud does not account for. Text that makes no sense owes it all: a resend is deduplicated.
+    fn owed(&self) -> Ranges {
+        let (first, last) = (self.first, self.last());
+        let parsed = self.owed.as_deref().and_then(|text| text.parse::<Ranges>().ok());
+        parsed
+            .filter(|owed| owed.bounds().is_some_and(|(from, to)| first <= from && to <= last))
+            .unwrap_or_else(|| Ranges::whole(first, last))
+    }
+
+    fn read(row: &rusqlite::Row<'_>, lane: Lane) -> Result<Self> {
+        let block = Self {
+            lane,
+            epoch: row.get(0)?,
+            first: row.get(1)?,
+            count: row.get(2)?,
+            catalogue: row.get(3)?,
+            owed: row.get(4)?,
+            frame: row.get(5)?,
+        };
+        // Damage must not become an arithmetic overflow further on.
+        let sane = block.count > 0 && block.first.checked_add(block.count).is_some();
+        if sane { Ok(block) } else { Err(rusqlite::Error::IntegralValueOutOfRange(2, 0)) }
+    }
+}
+
+/// The first block that ends at or behind `number` of `epoch`, in this or in a later epoch.
+fn block_from(conn: &Connection, lane: Lane, epoch: i64, number: u64) -> Result<Option<BlockRow>> {
+    let sql = "SELECT epoch, first, count, catalogue, owed, frame FROM blocks
+               WHERE lane = ?1 AND epoch = ?2 AND first <= ?3 ORDER BY first DESC LIMIT 1";
+    let around = conn
+        .prepare_cached(sql)?
+        .query_row(params![lane.code(), epoch, number], |row| BlockRow::read(row, lane))
+        .optional()?;
+    match around {
+        Some(block) if block.last() >= number => Ok(Some(block)),
+        _ => block_behind(conn, lane, epoch, number),
+    }
+}
+
+/// The first block that begins behind `number` of `epoch`, in this or in a later epoch.
+fn block_behind(conn: &Connection, lane: Lane, epoch: i64, number: u64) -> Result<Option<BlockRow>> {
+    let sql = "SELECT epoch, first, count, catalogue, owed, frame FROM blocks
+               WHERE lane = ?1 AND (epoch, first) > (?2, ?3) ORDER BY epoch, first LIMIT 1";
+    conn.prepare_cached(sql)?.query_row(params![lane.code(), epoch, number], |row| BlockRow::read(row, lane)).optional()
+}

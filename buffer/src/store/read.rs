@@ -1,0 +1,213 @@
+//! Reading out: what a lane owes, oldest first, as one contiguous run of one epoch.
+
+use rusqlite::{OptionalExtension, params};
+
+use super::{BlockRow, Result, Store, block_from, schema};
+use crate::entry::{Block, Cursor, Entry, GapReason, Peek};
+use crate::flight::Flown;
+use crate::lane::Lane;
+
+/// Entries of one peek, so that a backlog of notices does not fill the memory.
+const MAX_ENTRIES: usize = 1024;
+
+/// No row of `frames`.
+const NO_ENVELOPE: i64 = 0;
+
+/// Where the next entry stands, before its bytes are read.
+#[derive(Debug)]
+struct Place {
+    epoch: i64,
+    first: u64,
+    last: u64,
+    what: What,
+}
+
+#[derive(Debug)]
+enum What {
+    Block(BlockRow),
+    Gap(String),
+    Quarantined(String),
+}
+
+impl Store {
+    /// The oldest entries behind `after`, at least one and up to about `max_bytes` of frames. They are in flight until
+    /// the peek is dropped. A block whose checksum does not match becomes a recorded gap here.
+    pub(crate) fn peek(
+        &mut self,
+        lane: Lane,
+        max_bytes: usize,
+        after: Option<Cursor>,
+        now_ms: i64,
+    ) -> Result<Option<Peek>> {
+        let (mut epoch, mut number) = after.map_or((0, 1), |cursor| (cursor.epoch, cursor.last + 1));
+        let (mut start, mut bytes) = (None, 0);
+        let mut entries: Vec<Entry> = Vec::new();
+        while entries.len() < MAX_ENTRIES
+            && let Some(place) = self.next_place(lane, epoch, number)?
+        {
+            if start.is_some() && (place.epoch, place.first) != (epoch, number) {
+                break;
+            }
+            let Some(entry) = self.read_place(&place, now_ms)? else {
+                continue; // it has become a gap, which is the next place
+            };
+            bytes += entry.bytes();
+            if start.is_some() && bytes > max_bytes {
+                break;
+            }
+            start.get_or_insert(place.first);
+            (epoch, number) = (place.epoch, place.last + 1);
+            entries.push(entry);
+        }
+        let Some(first) = start else { return Ok(None) };
+        let hold = self.flight.hold(Flown { lane, epoch, first, last: number - 1 });
+        Ok(Some(Peek { epoch: self.epoch_name(epoch)?, entries, hold }))
+    }
+
+    /// The first place that ends at or behind `number` of `epoch`, cut so that it does not begin before.
+    fn next_place(&self, lane: Lane, epoch: i64, number: u64) -> Result<Option<Place>> {
+        let mut next = self.next_owed(lane, epoch, number)?;
+        let totals = self.books.totals.get(lane);
+        if totals.gaps > 0 {
+            let sql = "SELECT epoch, first, last, reason FROM gaps WHERE lane = ?1 AND epoch = ?2 AND first <= ?3
+                       ORDER BY first DESC LIMIT 1";
+            let behind = "SELECT epoch, first, last, reason FROM gaps WHERE lane = ?1 AND (epoch, first) > (?2, ?3)
+                          ORDER BY epoch, first LIMIT 1";
+            next = earlier(next, self.next_notice([sql, behind], lane, epoch, number, What::Gap)?);
+        }
+        if totals.notices > 0 {
+            let sql = "SELECT epoch, first, last, reason FROM quarantine WHERE lane = ?1 AND epoch = ?2 AND first <= ?3
+                       AND reported = 0 ORDER BY first DESC LIMIT 1";
+            let behind = "SELECT epoch, first, last, reason FROM quarantine WHERE lane = ?1
+                          AND (epoch, first) > (?2, ?3) AND reported = 0 ORDER BY epoch, first LIMIT 1";
+            next = earlier(next, self.next_notice([sql, behind], lane, epoch, number, What::Quarantined)?);
+        }
+        Ok(next.map(|mut place| {
+            if place.epoch == epoch {
+                place.first = place.first.max(number);
+            }
+            place
+        }))
+    }
+
+    /// The first range that a block still owes.
+    fn next_owed(&self, lane: Lane, mut epoch: i64, mut number: u64) -> Result<Option<Place>> {
+        while let Some(block) = block_from(&self.conn, lane, epoch, number)? {
+            let from = if block.epoch == epoch { number } else { 1 };
+            if let Some((first, last)) = block.owed().iter().find(|&(_, last)| last >= from) {
+                return Ok(Some(Place { epoch: block.epoch, first, last, what: What::Block(block) }));
+            }
+            (epoch, number) = (block.epoch, block.last() + 1);
+        }
+        Ok(None)
+    }
+
+    /// The first gap or quarantine row: the one around `number` if it reaches so far, else the one behind.
+    fn next_notice(
+        &self,
+        [around, behind]: [&str; 2],
+        lane: Lane,
+        epoch: i64,
+        number: u64,
+        what: fn(String) -> What,
+    ) -> Result<Option<Place>> {
+        let find = |sql| {
+            let place = |row: &rusqlite::Row<'_>| {
+                Ok(Place { epoch: row.get(0)?, first: row.get(1)?, last: row.get(2)?, what: what(row.get(3)?) })
+            };
+            self.conn.prepare_cached(sql)?.query_row(params![lane.code(), epoch, number], place).optional()
+        };
+        match find(around)? {
+            Some(place) if place.last >= number => Ok(Some(place)),
+            _ => find(behind),
+        }
+    }
+
+    fn read_place(&mut self, place: &Place, now_ms: i64) -> Result<Option<Entry>> {
+        let (first, last) = (place.first, place.last);
+        match &place.what {
+            What::Gap(reason) => {
+                Ok(Some(Entry::Gap { first, last, reason: reason.parse().unwrap_or(GapReason::Damaged) }))
+            }
+            What::Quarantined(reason) => Ok(Some(Entry::Quarantined { first, last, reason: reason.clone() })),
+            What::Block(row) => {
+                let block = self.read_block(row, (first, last))?;
+                if block.is_none() {
+                    tracing::error!(
+                        lane = row.lane.name(),
+                        first = row.first,
+                        last = row.last(),
+                        "buffer: a stored block is damaged; it is dropped and recorded as a gap"
+                    );
+                    self.begin()?;
+                    let frame = if self.is_anothers(row.frame, row)? { NO_ENVELOPE } else { row.frame };
+                    self.drop_block(&BlockRow { frame, ..row.clone() }, GapReason::Damaged, now_ms)?;
+                }
+                Ok(block.map(Entry::Block))
+            }
+        }
+    }
+
+    /// Whether an envelope belongs to another block than the one whose row of the directory names it: that row is then
+    /// what is damaged. Looks through the whole directory, but only for an envelope with another header.
+    fn is_anothers(&self, frame: i64, row: &BlockRow) -> Result<bool> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM frames WHERE id = ?1 AND header <> ?5)
+               AND EXISTS (SELECT 1 FROM blocks WHERE frame = ?1 AND NOT (lane = ?2 AND epoch = ?3 AND first = ?4))";
+        let header = self.header(row)?.0;
+        self.conn
+            .prepare_cached(sql)?
+            .query_row(params![frame, row.lane.code(), row.epoch, row.first, header], |row| row.get(0))
+    }
+
+    /// The header that a block's envelope must have, and the name of its catalogue.
+    fn header(&self, row: &BlockRow) -> Result<(String, Option<String>)> {
+        let sql = "SELECT name FROM catalogues WHERE id = ?1";
+        let catalogue: Option<String> = match row.catalogue {
+            None => None,
+            Some(id) => self.conn.prepare_cached(sql)?.query_row([id], |row| row.get(0)).optional()?,
+        };
+        let epoch = self.epoch_name(row.epoch)?;
+        Ok((schema::header(&epoch, row.lane.name(), row.first, row.count, catalogue.as_deref()), catalogue))
+    }
+
+    /// The block as it was appended; `None` if its envelope is not what the directory says or was sealed with.
+    fn read_block(&self, row: &BlockRow, owed: (u64, u64)) -> Result<Option<Block>> {
+        let sql = "SELECT header, crc, frame FROM frames WHERE id = ?1";
+        let envelope = self
+            .conn
+            .prepare_cached(sql)?
+            .query_row([row.frame], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+            .optional();
+        let envelope: Option<(String, u32, Vec<u8>)> = match envelope {
+            Ok(envelope) => envelope,
+            // What SQLite cannot read as a row is damage; what the disk refuses may come back.
+            Err(error) if is_damage(&error) => None,
+            Err(error) => return Err(error),
+        };
+        let Some((header, crc, frame)) = envelope else { return Ok(None) };
+        let (expected, catalogue) = self.header(row)?;
+        if header != expected || schema::seal(&header, &frame) != crc {
+            return Ok(None);
+        }
+        Ok(Some(Block { first: row.first, count: row.count, owed, catalogue, frame }))
+    }
+}
+
+fn earlier(one: Option<Place>, other: Option<Place>) -> Option<Place> {
+    match (one, other) {
+        (Some(one), Some(other)) if (other.epoch, other.first) < (one.epoch, one.first) => Some(other),
+        (one, other) => one.or(other),
+    }
+}
+
+fn is_damage(error: &rusqlite::Error) -> bool {
+    use rusqlite::Error as E;
+    match error {
+        E::SqliteFailure(failure, _) => failure.code == rusqlite::ErrorCode::DatabaseCorrupt,
+        E::FromSqlConversionFailure(..)
+        | E::IntegralValueOutOfRange(..)
+        | E::InvalidColumnType(..)
+        | E::Utf8Error(..) => true,
+        _ => false,
+    }
+}

@@ -1,0 +1,247 @@
+//! The file as it is written: every key of every section once, with its form, its range, its default and what it
+//! means. The reading of the file, its JSON Schema and the reference (README.md) all come from these structs, so they
+//! cannot disagree. What must fit together between keys is in [`crate::check`].
+
+pub(crate) mod field;
+pub(crate) mod network;
+pub(crate) mod quantity;
+pub(crate) mod register;
+pub(crate) mod text;
+
+use lineside_protocols::modbus::settings::{MAX_BITS, MAX_REGISTERS, Overrun};
+use lineside_protocols::uplink::Encoding;
+use schemars::generate::SchemaSettings;
+use schemars::transform::{RecursiveTransform, Transform};
+use schemars::{JsonSchema, Schema};
+use serde::Deserialize;
+use serde_json::Value;
+
+use field::Field;
+use network::{HostPort, HttpsUrl, SourceAddress};
+use quantity::{Bounds, H, Integer, Interval, MIB, MIN, Number, S, Size, Switch, TIB};
+use register::{NoValues, Order, Protocol, Reference, Register, Type};
+use text::{FilePath, Identifier, KeyFile, OneOf, Place, Unit};
+
+/// The version of the file format that is read.
+pub(crate) const SCHEMA: u16 = 1;
+
+type RequestTimeout = Interval<S, { 10 * MIN }>;
+type Retry = Interval<100, H>;
+type Commit = Interval<10, MIN>;
+type MaxSize = Size<{ 16 * MIB }, TIB>;
+type Poll = Interval<1, { 24 * H }>;
+type Timeout = Interval<10, MIN>;
+type Pause = Interval<0, MIN>;
+type Reconnect = Interval<10, H>;
+type Registers = Integer<1, MAX_REGISTERS>;
+type Bits = Integer<1, MAX_BITS>;
+type Gap = Integer<0, { MAX_REGISTERS - 1 }>;
+type GapBits = Integer<0, { MAX_BITS - 1 }>;
+
+/// Configuration of the lineside agent.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "lineside.toml")]
+pub(crate) struct File {
+    /// The version of this file's format.
+    #[schemars(required)]
+    pub(crate) schema: Option<Field<Integer<SCHEMA, SCHEMA>>>,
+    /// This gateway.
+    #[schemars(required)]
+    pub(crate) agent: Option<Agent>,
+    /// The line to the ingest API.
+    #[schemars(required)]
+    pub(crate) uplink: Option<Uplink>,
+    /// The buffer on disk.
+    #[serde(default)]
+    pub(crate) buffer: Buffer,
+    /// The devices that are read.
+    pub(crate) device: Option<Vec<Device>>,
+}
+
+/// `[agent]`.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Agent {
+    /// What this gateway is called; unique for its receiver.
+    #[schemars(required)]
+    pub(crate) id: Option<Field<Identifier>>,
+    /// Where the equipment stands, as ISA-95 has it: `enterprise/site/area/line` or `…/line/cell`. The first part of
+    /// every signal's identity.
+    #[schemars(required)]
+    pub(crate) location: Option<Field<Place>>,
+}
+
+/// `[uplink]`.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Uplink {
+    /// The base of the ingest API, `https://host[:port][/path]`.
+    #[schemars(required)]
+    pub(crate) url: Option<Field<HttpsUrl>>,
+    /// The only address that anything is sent from: the one on the receiver's allow list.
+    #[schemars(required)]
+    pub(crate) source_address: Option<Field<SourceAddress>>,
+    /// PEM file of the only authorities that may have signed the receiver's certificate.
+    #[schemars(required)]
+    pub(crate) ca: Option<Field<FilePath>>,
+    /// PEM file of the client certificate, leaf first.
+    #[schemars(required)]
+    pub(crate) certificate: Option<Field<FilePath>>,
+    /// PEM file of its key, readable by its owner only, or a systemd credential.
+    #[schemars(required)]
+    pub(crate) private_key: Option<Field<KeyFile>>,
+    /// Longest wait for an answer of the receiver.
+    #[serde(default = "RequestTimeout::seconds::<30>")]
+    pub(crate) request_timeout: Field<RequestTimeout>,
+    /// First wait after a failure, before jitter; at most `retry_max`.
+    #[serde(default = "Retry::seconds::<1>")]
+    pub(crate) retry_min: Field<Retry>,
+    /// Longest wait after a failure.
+    #[serde(default = "Retry::seconds::<300>")]
+    pub(crate) retry_max: Field<Retry>,
+    /// Compression of what is stored and sent; `gzip` for receivers that cannot take zstd.
+    #[serde(default)]
+    pub(crate) encoding: Field<OneOf<Encoding>>,
+}
+
+/// `[buffer]`.
+#[derive(Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Buffer {
+    /// Where the buffer lies.
+    pub(crate) directory: Field<FilePath>,
+    /// Most disk space that the buffer takes. When it is full, the oldest blocks go, and the gap is recorded.
+    pub(crate) max_size: Field<MaxSize>,
+    /// How often readings are committed: what a power cut may cost.
+    pub(crate) commit_interval: Field<Commit>,
+}
+
+/// The section as a whole may be left out.
+impl Default for Buffer {
+    fn default() -> Self {
+        Buffer {
+            directory: Field::default_of("/var/lib/lineside".into()),
+            max_size: MaxSize::gibibytes::<2>(),
+            commit_interval: Commit::seconds::<1>(),
+        }
+    }
+}
+
+/// `[[device]]`: a unit of a Modbus TCP server.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Device {
+    /// What the device is called; unique.
+    #[schemars(required)]
+    pub(crate) name: Option<Field<Identifier>>,
+    /// How it is read.
+    #[schemars(required)]
+    pub(crate) protocol: Option<Field<OneOf<Protocol>>>,
+    /// Host name or IP address, and port; the port is 502 where none is written.
+    #[schemars(required)]
+    pub(crate) address: Option<Field<HostPort>>,
+    /// Unit identifier behind that address.
+    #[serde(default = "Integer::<0, 255>::of::<1>")]
+    pub(crate) unit: Field<Integer<0, 255>>,
+    /// The machine that its signals belong to, a part of their identity. Without it: the name of the device.
+    pub(crate) asset: Option<Field<Identifier>>,
+    /// `false`: checked, and then left out.
+    #[serde(default = "Switch::on")]
+    pub(crate) enabled: Field<Switch>,
+    /// How often its signals are read.
+    #[serde(default = "Poll::seconds::<1>")]
+    pub(crate) poll: Field<Poll>,
+    /// Longest wait for the answer to one request.
+    #[serde(default = "Timeout::seconds::<1>")]
+    pub(crate) timeout: Field<Timeout>,
+    /// A poll whose time comes while the one before still runs: `skip` leaves it out and counts it, `catch-up` reads at
+    /// once until the schedule is met again.
+    #[serde(default)]
+    pub(crate) overrun: Field<OneOf<Overrun>>,
+    /// Most registers in one request.
+    #[serde(default = "Registers::of::<MAX_REGISTERS>")]
+    pub(crate) max_registers: Field<Registers>,
+    /// Most coils or discrete inputs in one request.
+    #[serde(default = "Bits::of::<MAX_BITS>")]
+    pub(crate) max_bits: Field<Bits>,
+    /// Registers without a signal that may be read over to join two requests.
+    #[serde(default = "Gap::of::<0>")]
+    pub(crate) gap: Field<Gap>,
+    /// The same for coils and discrete inputs.
+    #[serde(default = "GapBits::of::<0>")]
+    pub(crate) gap_bits: Field<GapBits>,
+    /// Longest wait for a connection.
+    #[serde(default = "Timeout::seconds::<3>")]
+    pub(crate) connect_timeout: Field<Timeout>,
+    /// Pause between connecting and the first request.
+    #[serde(default = "Pause::millis::<0>")]
+    pub(crate) connect_pause: Field<Pause>,
+    /// Pause between an answer and the next request.
+    #[serde(default = "Pause::millis::<0>")]
+    pub(crate) request_delay: Field<Pause>,
+    /// First wait before connecting again; at most `reconnect_max`.
+    #[serde(default = "Reconnect::millis::<500>")]
+    pub(crate) reconnect_min: Field<Reconnect>,
+    /// Longest wait before connecting again.
+    #[serde(default = "Reconnect::seconds::<30>")]
+    pub(crate) reconnect_max: Field<Reconnect>,
+    /// What is read; at least one.
+    #[schemars(required, length(min = 1))]
+    pub(crate) signal: Option<Vec<Signal>>,
+}
+
+/// `[[device.signal]]`: one value of a Modbus device.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Signal {
+    /// What the signal is called; unique on its asset. The last part of its identity.
+    #[schemars(required)]
+    pub(crate) name: Option<Field<Identifier>>,
+    /// The table and the address as on the wire, from 0: `holding:0`. Tables: `coil`, `discrete`, `input`, `holding`.
+    pub(crate) register: Option<Field<Register>>,
+    /// Instead of `register`: the number as manuals write it, from 1; in quotes where it begins with 0.
+    pub(crate) reference: Option<Field<Reference>>,
+    /// The type of the raw value. Without it: `u16`, of a coil or discrete input `bool`.
+    #[serde(rename = "type")]
+    pub(crate) kind: Option<Field<OneOf<Type>>>,
+    /// The order of the bytes, `A` the most significant. Needed above 16 bits, where devices differ; else `AB`.
+    pub(crate) order: Option<Field<OneOf<Order>>>,
+    /// The bit of a register that is the value, 0 the least significant; with type `bool`.
+    pub(crate) bit: Option<Field<Integer<0, 15>>>,
+    /// The value is the raw value × `scale` + `offset`, of type `f64`; 1 and 0 change nothing, not even the type.
+    #[serde(default = "Number::<false>::of::<1>")]
+    pub(crate) scale: Field<Number<false>>,
+    /// See `scale`.
+    #[serde(default = "Number::<true>::of::<0>")]
+    pub(crate) offset: Field<Number<true>>,
+    /// Bounds of the value; one outside becomes the bound and is marked uncertain.
+    pub(crate) clamp: Option<Field<Bounds>>,
+    /// Raw values that mean "no value"; `nan` never is one.
+    pub(crate) no_value: Option<Field<NoValues>>,
+    /// UCUM unit of the value: `bar`, `Cel`, `m3/h`.
+    pub(crate) unit: Option<Field<Unit>>,
+    /// How often it is read. Without it: as the device.
+    pub(crate) poll: Option<Field<Poll>>,
+}
+
+/// The JSON Schema (draft 2020-12) of the file.
+pub(crate) fn schema() -> Value {
+    let settings = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
+    let mut schema = settings.into_generator().into_root_schema_for::<File>();
+    RecursiveTransform(without_null).transform(&mut schema);
+    schema.to_value()
+}
+
+/// An optional key is left out; TOML has no null that could be written instead.
+fn without_null(schema: &mut Schema) {
+    if let Some(Value::Array(words)) = schema.get_mut("enum") {
+        words.retain(|word| !word.is_null());
+    }
+    let Some(Value::Array(types)) = schema.get_mut("type") else { return };
+    types.retain(|name| name != "null");
+    if let [only] = types.as_slice() {
+        let only = only.clone();
+        schema.insert("type".to_owned(), only);
+    }
+}

@@ -1,0 +1,199 @@
+//! Who the gateway is and whom it trusts: the three files of the uplink, read, bounded and checked against each other.
+//! How they are used on a connection is the client's.
+
+mod error;
+#[cfg(test)]
+mod tests;
+
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use lineside_protocols::sample::UnixMillis;
+use lineside_protocols::uplink::{KeySource, Settings};
+use rustls::client::Resumption;
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{ClientConfig, RootCertStore};
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+pub use self::error::{CertificateWarning, IdentityError, Item};
+
+/// Longest file that is read: a bundle of all public authorities has a quarter of it.
+const MAX_FILE_BYTES: u64 = 1024 * 1024;
+
+/// The certificate with its key, and the authorities that may have signed the server's.
+#[derive(Debug)]
+pub struct Identity {
+    roots: RootCertStore,
+    own: CertifiedKey,
+    validity: (UnixMillis, UnixMillis),
+}
+
+impl Identity {
+    /// Reads and checks the files that the settings name.
+    ///
+    /// # Errors
+    /// [`IdentityError`], which knows the setting that it is about and what to do.
+    pub fn load(settings: &Settings) -> Result<Self, IdentityError> {
+        let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+        Self::load_with(settings, credentials.as_deref())
+    }
+
+    fn load_with(settings: &Settings, credentials: Option<&Path>) -> Result<Self, IdentityError> {
+        let roots = roots(&settings.ca)?;
+        let chain = certificates(Item::Certificate, &settings.certificate)?;
+        let validity = validity(&settings.certificate, &chain)?;
+        let key_path = match &settings.private_key {
+            KeySource::File(path) => path.clone(),
+            KeySource::Credential(name) => credential(name, credentials)?,
+        };
+        let key = private_key(&key_path, &settings.private_key)?;
+        let key =
+            ring::sign::any_supported_type(&key).map_err(|_| IdentityError::KeyKind { path: key_path.clone() })?;
+        let own = CertifiedKey::new(chain, key);
+        if own.keys_match().is_err() {
+            let at = (1..own.cert.len()).find(|&at| {
+                let rest = own.cert.get(at..).unwrap_or_default().to_vec();
+                CertifiedKey::new(rest, Arc::clone(&own.key)).keys_match().is_ok()
+            });
+            let certificate = settings.certificate.clone();
+            return Err(IdentityError::Mismatch { certificate, private_key: key_path, matching: at.map(|at| at + 1) });
+        }
+        Ok(Identity { roots, own, validity })
+    }
+
+    /// When the client certificate expires.
+    #[must_use]
+    pub fn not_after(&self) -> UnixMillis {
+        self.validity.1
+    }
+
+    /// What a person should know about the client certificate's validity. Not an error: the clock may be wrong, and
+    /// the cloud decides.
+    #[must_use]
+    pub fn warning(&self, now: UnixMillis) -> Option<CertificateWarning> {
+        CertificateWarning::of(self.validity, now)
+    }
+
+    /// TLS 1.2 or 1.3 as this identity, trusting these authorities alone.
+    pub(crate) fn tls(&self) -> Result<ClientConfig, rustls::Error> {
+        let builder = ClientConfig::builder_with_provider(Arc::new(provider()))
+            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?;
+        let own = Arc::new(SingleCertAndKey::from(self.own.clone()));
+        let mut tls = builder.with_root_certificates(self.roots.clone()).with_client_cert_resolver(own);
+        tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        // With resumption the server would go on seeing the identity of the first handshake after a rotation.
+        tls.resumption = Resumption::disabled();
+        Ok(tls)
+    }
+}
+
+fn provider() -> CryptoProvider {
+    ring::default_provider()
+}
+
+fn roots(path: &Path) -> Result<RootCertStore, IdentityError> {
+    let mut roots = RootCertStore::empty();
+    for (at, certificate) in certificates(Item::Ca, path)?.into_iter().enumerate() {
+        roots.add(certificate).map_err(|_| IdentityError::Certificate {
+            item: Item::Ca,
+            path: path.to_owned(),
+            position: at + 1,
+        })?;
+    }
+    Ok(roots)
+}
+
+fn certificates(item: Item, path: &Path) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
+    let text = read(item, path, |_| Ok(()))?;
+    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
+    let all = all.map_err(|_| IdentityError::Damaged { item, path: path.to_owned() })?;
+    if all.is_empty() {
+        let has_key = PrivateKeyDer::pem_slice_iter(&text).next().is_some();
+        return Err(IdentityError::Nothing {
+            item,
+            path: path.to_owned(),
+            instead: has_key.then_some("a private key"),
+        });
+    }
+    Ok(all)
+}
+
+/// Of the first certificate, which is the client's own.
+fn validity(path: &Path, chain: &[CertificateDer<'_>]) -> Result<(UnixMillis, UnixMillis), IdentityError> {
+    let leaf = chain.first().and_then(|der| X509Certificate::from_der(der).ok());
+    let (_, leaf) =
+        leaf.ok_or_else(|| IdentityError::Certificate { item: Item::Certificate, path: path.to_owned(), position: 1 })?;
+    let milliseconds = |seconds: i64| UnixMillis(seconds.saturating_mul(1000));
+    let validity = leaf.validity();
+    Ok((milliseconds(validity.not_before.timestamp()), milliseconds(validity.not_after.timestamp())))
+}
+
+fn credential(name: &str, directory: Option<&Path>) -> Result<PathBuf, IdentityError> {
+    // systemd's own rule: a valid file name (systemd.exec(5), LoadCredential=).
+    if name.is_empty() || name == "." || name == ".." || name.contains(['/', '\0']) {
+        return Err(IdentityError::CredentialName { name: name.to_owned() });
+    }
+    let directory = directory.ok_or_else(|| IdentityError::NoCredentials { name: name.to_owned() })?;
+    Ok(directory.join(name))
+}
+
+fn private_key(path: &Path, source: &KeySource) -> Result<PrivateKeyDer<'static>, IdentityError> {
+    let text = read(Item::PrivateKey, path, |file| match source {
+        KeySource::File(_) => private(path, file),
+        // systemd guards its credentials itself, with an access list that shows as group permission.
+        KeySource::Credential(_) => Ok(()),
+    })?;
+    let all: Result<Vec<_>, _> = PrivateKeyDer::pem_slice_iter(&text).collect();
+    let mut all = all.map_err(|_| IdentityError::Damaged { item: Item::PrivateKey, path: path.to_owned() })?;
+    let path = path.to_owned();
+    match (all.pop(), all.len()) {
+        (Some(key), 0) => Ok(key),
+        (Some(_), others) => Err(IdentityError::SeveralKeys { path, count: others + 1 }),
+        (None, _) if holds(&text, b"ENCRYPTED") => Err(IdentityError::EncryptedKey { path }),
+        (None, _) => {
+            let has_certificate = CertificateDer::pem_slice_iter(&text).next().is_some();
+            let instead = has_certificate.then_some("a certificate");
+            Err(IdentityError::Nothing { item: Item::PrivateKey, path, instead })
+        }
+    }
+}
+
+fn holds(text: &[u8], part: &[u8]) -> bool {
+    text.windows(part.len()).any(|window| window == part)
+}
+
+/// Neither group nor others may do anything with the key's file.
+fn private(path: &Path, file: &File) -> Result<(), IdentityError> {
+    let unreadable = |source| IdentityError::Unreadable { item: Item::PrivateKey, path: path.to_owned(), source };
+    let mode = file.metadata().map_err(unreadable)?.permissions().mode() & 0o7777;
+    if mode & 0o077 == 0 { Ok(()) } else { Err(IdentityError::Permission { path: path.to_owned(), mode }) }
+}
+
+fn read(
+    item: Item,
+    path: &Path,
+    check: impl FnOnce(&File) -> Result<(), IdentityError>,
+) -> Result<Vec<u8>, IdentityError> {
+    let failed = |source: std::io::Error| match source.kind() {
+        ErrorKind::NotFound => IdentityError::Missing { item, path: path.to_owned() },
+        _ => IdentityError::Unreadable { item, path: path.to_owned(), source },
+    };
+    // Opening a pipe would wait for its writer, so the kind of file comes first.
+    if !std::fs::metadata(path).map_err(failed)?.is_file() {
+        return Err(IdentityError::NotAFile { item, path: path.to_owned() });
+    }
+    let file = File::open(path).map_err(failed)?;
+    check(&file)?;
+    let mut text = Vec::new();
+    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut text).map_err(failed)?;
+    if text.len() as u64 > MAX_FILE_BYTES {
+        return Err(IdentityError::TooLarge { item, path: path.to_owned() });
+    }
+    Ok(text)
+}

@@ -1,0 +1,9 @@
+//! The client against real TLS servers on loopback. Every denial stands beside a control that is let through.
+
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "the helpers of tests are tests too")]
+
+mod address;
+mod answers;
+mod cloud;
+mod pki;
+mod trust;
