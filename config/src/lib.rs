@@ -106,11 +106,11 @@ impl Device {
 
 impl Config {
     /// A problem that was found later, at its place in the file. `key` is a path: `uplink.private_key`,
-    /// `buffer.directory`, `device.press-7`. Where the file does not name the key, its section is the place.
+    /// `buffer.directory`, `device.press-7`. Where the file does not say the key, its section is the place.
     #[must_use]
     pub fn problem(&self, key: &str, message: impl Into<String>, help: impl Into<String>) -> Problem {
-        let section = key.split_once('.').map_or(key, |(section, _)| section);
-        let place = self.places.get(key).or_else(|| self.places.get(section));
+        let upwards = std::iter::successors(Some(key), |key| key.rsplit_once('.').map(|(section, _)| section));
+        let place = upwards.filter_map(|key| self.places.get(key)).next();
         Problem::new(&self.path, place.cloned(), key, Fault::new(message, help))
     }
 
@@ -162,6 +162,7 @@ pub fn schema() -> serde_json::Value {
 }
 
 fn read(text: &str, path: &Path, report: &mut Report<'_>) -> Checked<Config> {
+    no_private_key(text, report)?;
     let mut table = syntax(text, report)?;
     version(table.get_ref(), report)?;
     shape::fit(table.get_mut(), &schema(), report);
@@ -202,6 +203,14 @@ fn not_utf8(bytes: &[u8], at: usize, path: &Path) -> Problems {
     Problems::from(Problem::new(path, Some(place), "", fault))
 }
 
+/// A key that was pasted into the file ends the matter: no other problem may quote a piece of it.
+fn no_private_key(text: &str, report: &mut Report<'_>) -> Checked<()> {
+    let Some(at) = text.find("PRIVATE KEY-----") else { return Ok(()) };
+    let why = "a private key has been pasted into the file, which more people may read than the key";
+    let help = "save it to a file of mode 0600 and write the path of that file: `private_key = \"gateway.key\"`";
+    Err(report.at(&(at..at), "", Fault::new(why, help).secret()))
+}
+
 /// The table, where the text is TOML. Keys that are given twice do not hide the other problems, anything else does.
 fn syntax<'t>(text: &'t str, report: &mut Report<'_>) -> Checked<Spanned<DeTable<'t>>> {
     const TWICE: &str = "duplicate key";
@@ -226,7 +235,6 @@ fn syntax<'t>(text: &'t str, report: &mut Report<'_>) -> Checked<Spanned<DeTable
             }
             _ => "see https://toml.io for the syntax".to_owned(),
         };
-        // The value may be a password, so its line is shown up to it.
         report.at_key(&span, "", Fault::new(format!("this is not TOML: {}", error.message()), help));
     }
     if broken { Err(Reported) } else { Ok(table) }

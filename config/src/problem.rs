@@ -10,7 +10,7 @@ use crate::source::{Place, Show, Source, Span};
 
 /// Most problems that one report names; the others are counted.
 pub const MAX_PROBLEMS: usize = 100;
-/// Most characters of a message, since it may quote the file.
+/// Most characters of a message or a key, since both may quote the file.
 const MAX_MESSAGE: usize = 400;
 
 /// One thing that is wrong.
@@ -37,7 +37,7 @@ impl Problem {
         Problem {
             file: file.to_owned(),
             place,
-            key: key.to_owned(),
+            key: tidy(key),
             message: tidy(&message),
             help: tidy(&help),
             other: None,

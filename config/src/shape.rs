@@ -4,6 +4,7 @@
 
 use std::mem;
 
+use lineside_protocols::name::MAX_NAME_BYTES;
 use serde_json::{Map, Value};
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
@@ -116,7 +117,8 @@ impl Shape<'_, '_> {
             self.report.at(&span, path, Fault::new("this element is not a table", help));
             return false;
         };
-        let path = named(path, text_of(table, "name"), index);
+        let name = text_of(table, "name").filter(|name| name.len() <= MAX_NAME_BYTES);
+        let path = named(path, name, index);
         if let Some(protocol) = text_of(table, "protocol").filter(|text| later::PROTOCOLS.contains(text)) {
             // Its other keys are of a later version as well; one problem says it all.
             let fault = later::fault(protocol, "remove this device; what this version reads is \"modbus-tcp\"");

@@ -1,6 +1,12 @@
 //! Every rule of the configuration, broken once: what a person reads then. One snapshot holds them all, so that the
 //! wording can be read through from top to bottom.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test may panic, and its helpers stand outside of `#[test]`"
+)]
+
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -114,7 +120,9 @@ const CASES: &[Case] = &[
     case("source address: broadcast", "[uplink]", "source_address = \"255.255.255.255\""),
     case("path, empty", "[uplink]", "ca = \"\""),
     case("path, home directory", "[uplink]", "ca = \"~/ca.pem\""),
+    case("certificate pasted into the file", "[uplink]", "certificate = \"-----BEGIN CERTIFICATE-----\\nMIIB\""),
     case("key pasted into the file", "[uplink]", "private_key = \"-----BEGIN PRIVATE KEY-----\\nhunter2\""),
+    case("key pasted over several lines", "[uplink]", "private_key = \"-----BEGIN RSA PRIVATE KEY-----\nhunter2=\nhunter2\""),
     case("credential", "[uplink]", "private_key = \"credential:../gateway.key\""),
     case("retry_min above retry_max", "[uplink]", "retry_min = \"10m\""),
     case("reconnect_min above reconnect_max", DEVICE, "reconnect_max = \"100ms\""),
@@ -170,6 +178,7 @@ const CASES: &[Case] = &[
     case("no_value, too many", SIGNAL, "no_value = [1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17]"),
     // Between devices
     case("device without a signal", DEVICE, "-[[device.signal]]"),
+    case("signal wider than a request", SIGNAL, "[[device]]\nname = \"d\"\nprotocol = \"modbus-tcp\"\naddress = \"x\"\nmax_registers = 1\nsignal = [{name = \"a\", register = \"input:0\", type = \"u32\", order = \"ABCD\"}]"),
     case("device with an empty list of signals", DEVICE, "-[[device.signal]]\nsignal = []"),
     case("two devices of one name", "", "[[device]]\nname = \"press-7\"\nprotocol = \"modbus-tcp\"\naddress = \"10.1.1.8\"\nasset = \"p8\"\nsignal = [{name = \"a\", register = \"coil:0\"}]"),
     case("two signals of one name", SIGNAL, "[[device.signal]]\nname = \"pressure\"\nregister = \"holding:1\""),
@@ -274,7 +283,8 @@ fn a_byte_order_mark_moves_no_column() {
 fn a_later_finding_has_its_place() {
     let config = parse(BASE, Path::new(FILE)).unwrap();
     let problem = |key: &str| config.problem(key, "the key is readable by others", "chmod 600 it").to_string();
-    let all = ["uplink.private_key", "buffer.max_size", "device.press-7", "clock"].map(problem).join("\n");
+    let all =
+        ["uplink.private_key", "buffer.max_size", "device.press-7.signal.pressure", "clock"].map(problem).join("\n");
     insta::assert_snapshot!(all);
     let place = config.place_of_device(&"press-7".parse().unwrap()).unwrap();
     assert_eq!((place.line, place.column), (14, 8));

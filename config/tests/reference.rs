@@ -1,5 +1,12 @@
 //! The schema, the reference, the example and the parser say the same.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test may panic, and its helpers stand outside of `#[test]`"
+)]
+
 use std::collections::BTreeSet;
 use std::path::Path;
 

@@ -4,6 +4,7 @@
 #![expect(
     clippy::print_stdout,
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     clippy::cast_possible_truncation,
     reason = "a benchmark's figures"
 )]
@@ -23,16 +24,20 @@ use lineside_protocols::wire::identity::{BootId, ClockState, Epoch, Identity};
 const SCANS: u32 = 20;
 const WIDTH: u32 = 100;
 const BLOCKS: usize = 500;
-const KINDS: [&str; 3] = ["u16", "f32", "f64"];
 
 fn main() {
+    measure(&["u16"]);
+    measure(&["u16", "f32", "f64"]);
+}
+
+fn measure(kinds: &[&str]) {
     let identity = Identity { agent: "gw-paint-01".parse().unwrap(), epoch: Epoch::from_random([7; 16]) };
     let signals = (0..SCANS * WIDTH).map(|index| SignalInfo {
         id: format!("acme/stuttgart/paint/line-2/press-{}/signal_{index}", index / WIDTH).parse().unwrap(),
         asset: format!("press-{}", index / WIDTH).parse().unwrap(),
         device: format!("press-{}", index / WIDTH).parse().unwrap(),
         source: format!("holding:{}", index % WIDTH),
-        value_type: KINDS.iter().cycle().nth(index as usize % 3).unwrap().parse().unwrap(),
+        value_type: kinds.iter().cycle().nth(index as usize).unwrap().parse().unwrap(),
         unit: None,
     });
     let catalogue = Catalogue::new(&identity.agent, "0.1.0", "", signals.collect());
@@ -49,7 +54,7 @@ fn main() {
     for second in 0..BLOCKS {
         let time = 1_795_400_000_000 + second as i64 * 1000;
         let scans: Vec<Scan> =
-            columns.iter().zip(0..).map(|(columns, at)| plant.scan(columns, time + 7 * at)).collect();
+            columns.iter().zip(0..).map(|(columns, at)| plant.scan(kinds, columns, time + 7 * at)).collect();
         let header = Header {
             identity: &identity,
             first: 1 + count as u64,
@@ -78,7 +83,7 @@ fn main() {
         gzip_bytes += gzip.compress(&line).unwrap().len();
     }
     let each = |time: Duration| time.as_nanos() as f64 / count as f64;
-    println!("{count} readings in blocks of {}", count / BLOCKS);
+    println!("{count} readings in blocks of {}: {}", count / BLOCKS, kinds.join(", "));
     println!("write     {:6.1} ns   {:5.2} bytes of JSON", each(write), line_bytes as f64 / count as f64);
     println!("compress  {:6.1} ns   {:5.2} bytes of zstd", each(zip), frame_bytes as f64 / count as f64);
     println!("read      {:6.1} ns   {:5.2} bytes of gzip", each(read), gzip_bytes as f64 / count as f64);
@@ -92,7 +97,7 @@ struct Plant {
 }
 
 impl Plant {
-    fn scan(&mut self, columns: &Arc<Columns>, time: i64) -> Scan {
+    fn scan(&mut self, kinds: &[&str], columns: &Arc<Columns>, time: i64) -> Scan {
         self.steps.resize((SCANS * WIDTH) as usize, 0);
         let first = columns.ranges.first().unwrap().0.0 as usize;
         let samples = (first..first + WIDTH as usize).map(|index| {
@@ -105,9 +110,9 @@ impl Plant {
                 _ => 0,
             };
             let level = *step + 100 * (index as i32 % 40);
-            Sample::good(match index % 3 {
-                0 => Value::U16(level.unsigned_abs() as u16),
-                1 => Value::F32(level as f32 / 10.0),
+            Sample::good(match kinds[index % kinds.len()] {
+                "u16" => Value::U16(level.unsigned_abs() as u16),
+                "f32" => Value::F32(level as f32 / 10.0),
                 _ => Value::F64(f64::from(level) * 0.1),
             })
         });

@@ -1,5 +1,7 @@
 //! The plant, asked by a client of raw bytes: nothing here comes out of the agent's Modbus stack.
 
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "the helpers of tests are tests too")]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

@@ -41,7 +41,7 @@ pub struct EarlierEpoch {
 pub enum OpenError {
     /// The directory or the file cannot be made or reached.
     #[error(
-        "buffer: cannot use {path}: {source}. Give the user of lineside write permission there, or set buffer.directory"
+        "buffer: cannot use {path}: {source}. Give the user of lineside write permission there, or set another buffer.directory"
     )]
     Access {
         /// Directory or file.

@@ -133,6 +133,7 @@ fn ranges(conn: &Connection, sql: &str, lane: Lane, epoch: i64) -> Result<Vec<(u
 /// The figures of a file that no daemon holds, without changing it.
 pub(crate) fn read_stats(directory: &Path, max_bytes: u64) -> std::result::Result<Stats, OpenError> {
     let path = directory.join(FILE);
+    std::fs::metadata(&path).map_err(|source| OpenError::Access { path: path.clone(), source })?;
     let conn = open::connect(&path)?;
     let failed = |error| open::failed(&path, &error);
     if open::identify(&conn, &path)? {

@@ -48,11 +48,12 @@ pub(crate) fn device(
     }
     let asset = asset.and_then(|asset| asset.map_or_else(|| name.clone(), Ok));
     let takes_part = enabled != Ok(false);
-    let signals = signals(raw, poll, &mut at, |name, span, at| {
+    let found = |name: &Name, span: &Span, at: &mut Section<'_, '_>| {
         if let (true, Ok(asset)) = (takes_part, &asset) {
             plant.identity(asset, name, span, at);
         }
-    });
+    };
+    let signals = signals(raw, poll, limits, &mut at, found);
 
     let device = Device {
         name: name?,
@@ -109,6 +110,7 @@ fn limits(raw: &raw::Device, at: &mut Section<'_, '_>) -> Checked<Limits> {
 fn signals(
     raw: &raw::Device,
     poll: Checked<Duration>,
+    limits: Checked<Limits>,
     at: &mut Section<'_, '_>,
     mut found: impl FnMut(&Name, &Span, &mut Section<'_, '_>),
 ) -> Checked<Vec<Signal>> {
@@ -122,7 +124,7 @@ fn signals(
         if let (Some(name), Some(span)) = (name, span(&raw.name)) {
             found(name, span, &mut at);
         }
-        match (signal::signal(raw, poll, &mut at), &mut signals) {
+        match (signal::signal(raw, poll, limits, &mut at), &mut signals) {
             (Ok(signal), Ok(list)) => list.push(signal),
             (Err(reported), _) => signals = Err(reported),
             (Ok(_), Err(_)) => {}

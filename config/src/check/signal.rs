@@ -2,20 +2,28 @@
 
 use std::time::Duration;
 
-use lineside_protocols::modbus::settings::{Address, Layout, NoValue, Order16, Order32, Order64, Scale, Signal};
+use lineside_protocols::modbus::settings::{
+    Address, Layout, Limits, NoValue, Order16, Order32, Order64, Scale, Signal,
+};
 use lineside_protocols::sample::ValueType;
 
 use super::{Section, span};
-use crate::problem::{Checked, Fault};
+use crate::problem::{Checked, Fault, Reported};
 use crate::raw;
 use crate::raw::register::{Order, Type};
 use crate::raw::text::Choice;
+use crate::source::Span;
 
 /// Entries of each of the four tables (Modbus Application Protocol 1.1b3, 4.4).
 const TABLE_SIZE: u32 = 65_536;
 
-/// `device_poll` is what holds where the signal says nothing.
-pub(crate) fn signal(raw: &raw::Signal, device_poll: Checked<Duration>, at: &mut Section<'_, '_>) -> Checked<Signal> {
+/// `device_poll` is what holds where the signal says nothing; `limits` are the device's.
+pub(crate) fn signal(
+    raw: &raw::Signal,
+    device_poll: Checked<Duration>,
+    limits: Checked<Limits>,
+    at: &mut Section<'_, '_>,
+) -> Checked<Signal> {
     let name = at.required("name", &raw.name);
     let unit = at.optional("unit", &raw.unit);
     let poll = at.optional("poll", &raw.poll).and_then(|poll| poll.map_or(device_poll, Ok));
@@ -25,7 +33,7 @@ pub(crate) fn signal(raw: &raw::Signal, device_poll: Checked<Duration>, at: &mut
     let clamp = clamp(raw, layout, at);
     let no_value = no_value(raw, layout, at);
     if let (Ok(address), Ok(layout)) = (address, layout) {
-        fits(raw, address, layout, at)?;
+        fits(raw, address, layout, limits, at)?;
     }
     Ok(Signal {
         name: name?,
@@ -56,20 +64,32 @@ fn address(raw: &raw::Signal, at: &mut Section<'_, '_>) -> Checked<Address> {
     }
 }
 
-/// The last entry that the signal takes is still in its table.
-fn fits(raw: &raw::Signal, address: Address, layout: Layout, at: &mut Section<'_, '_>) -> Checked<()> {
-    let end = u32::from(address.offset) + u32::from(layout.width());
-    if end <= TABLE_SIZE {
-        return Ok(());
-    }
+/// The signal ends inside its table, and one request can read it as a whole.
+fn fits(
+    raw: &raw::Signal,
+    address: Address,
+    layout: Layout,
+    limits: Checked<Limits>,
+    at: &mut Section<'_, '_>,
+) -> Checked<()> {
+    let (width, table) = (layout.width(), address.table);
     let (key, place) = match raw.register {
         Some(_) => ("register", span(&raw.register)),
         None => ("reference", span(&raw.reference)),
     };
-    let why = format!("`{layout}` at {address} takes {} registers, and the table ends at 65535", layout.width());
-    let last = TABLE_SIZE - u32::from(layout.width());
-    let help = format!("the last address for this type is {}:{last}; check the manual", address.table.name());
-    Err(at.refuse(key, place, Fault::new(why, help)))
+    if u32::from(address.offset) + u32::from(width) > TABLE_SIZE {
+        let why = format!("`{layout}` at {address} takes {width} registers, and the table ends at 65535");
+        let last = TABLE_SIZE - u32::from(width);
+        let help = format!("the last address for this type is {}:{last}; check the manual", table.name());
+        return Err(at.refuse(key, place, Fault::new(why, help)));
+    }
+    let most = limits?.max_registers;
+    if !table.is_bits() && width > most {
+        let why = format!("`{layout}` takes {width} registers, and one request may read {most}");
+        let help = format!("raise the device's `max_registers` to {width}, or read the halves as two signals");
+        return Err(at.refuse("type", span(&raw.kind), Fault::new(why, help)));
+    }
+    Ok(())
 }
 
 fn layout(raw: &raw::Signal, address: Checked<Address>, at: &mut Section<'_, '_>) -> Checked<Layout> {
@@ -162,12 +182,7 @@ fn order64(order: Order) -> Option<Order64> {
     }
 }
 
-fn wrong_order(
-    kind: Type,
-    order: Option<Order>,
-    raw: &raw::Signal,
-    at: &mut Section<'_, '_>,
-) -> crate::problem::Reported {
+fn wrong_order(kind: Type, order: Option<Order>, raw: &raw::Signal, at: &mut Section<'_, '_>) -> Reported {
     let orders = Order::ALL.iter().filter(|(_, order)| ordered(kind, Some(*order)).is_some());
     let orders = orders.map(|(word, _)| *word).collect::<Vec<_>>().join(", ");
     let word = word(kind);
@@ -211,12 +226,7 @@ fn clamp(raw: &raw::Signal, layout: Checked<Layout>, at: &mut Section<'_, '_>) -
 }
 
 /// `key` needs a number, and a bit is none.
-fn number(
-    key: &str,
-    layout: Checked<Layout>,
-    span: Option<&crate::source::Span>,
-    at: &mut Section<'_, '_>,
-) -> Checked<()> {
+fn number(key: &str, layout: Checked<Layout>, span: Option<&Span>, at: &mut Section<'_, '_>) -> Checked<()> {
     match layout? {
         Layout::Coil | Layout::Bit(..) => {
             let why = format!("`{key}` needs a number, and this signal is true or false");

@@ -100,7 +100,7 @@ pub(crate) struct Uplink {
     /// Longest wait after a failure.
     #[serde(default = "Retry::seconds::<300>")]
     pub(crate) retry_max: Field<Retry>,
-    /// Compression of what is stored and sent; `gzip` for receivers that cannot take zstd.
+    /// Compression of what is stored and sent; `gzip` where the receiver cannot take zstd.
     #[serde(default)]
     pub(crate) encoding: Field<OneOf<Encoding>>,
 }
@@ -217,7 +217,7 @@ pub(crate) struct Signal {
     pub(crate) offset: Field<Number<true>>,
     /// Bounds of the value; one outside becomes the bound and is marked uncertain.
     pub(crate) clamp: Option<Field<Bounds>>,
-    /// Raw values that mean "no value"; `nan` never is one.
+    /// Raw values that mean "no value". NaN never is one, listed or not.
     pub(crate) no_value: Option<Field<NoValues>>,
     /// UCUM unit of the value: `bar`, `Cel`, `m3/h`.
     pub(crate) unit: Option<Field<Unit>>,

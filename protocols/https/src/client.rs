@@ -192,7 +192,7 @@ impl Client {
             .https_only(true)
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
-            
+            .no_proxy()
             .local_address(source)
             .dns_resolver(PinnedResolver(source))
             .user_agent(concat!("lineside/", env!("CARGO_PKG_VERSION")))

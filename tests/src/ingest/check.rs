@@ -85,17 +85,17 @@ fn check_table(table: &Table<'_>, catalogue: &Catalogue) -> Result<(), String> {
     if width.checked_mul(rows) != Some(table.v.len()) || table.v.is_empty() {
         return Err(format!("{width} columns of {rows} rows, but {} values", table.v.len()));
     }
-    let bad = bad_cells(table, width, rows)?;
+    let cells = cells(table, width, rows)?;
     for (column, (index, values)) in table.columns().zip(table.v.chunks(rows)).enumerate() {
         let signal = catalogue.signal(index).ok_or_else(|| format!("signal {index} is not in the catalogue"))?;
         for (row, value) in values.iter().enumerate() {
-            let is_bad = bad.get(column * rows + row).copied().unwrap_or(false);
+            let is_bad = cells.get(column * rows + row) == Some(&Some(Quality::Bad));
             match (value.get(), is_bad) {
                 ("null", true) => {}
                 ("null", false) => return Err(format!("column {column}, row {row}: null, but not bad")),
                 (text, true) => return Err(format!("column {column}, row {row}: bad, but {text}")),
                 (text, false) if signal.kind.fits(text) => {}
-                (text, false) => return Err(format!("column {column}, row {row}: {text} is no {:?}", signal.kind)),
+                (text, false) => return Err(format!("column {column}, row {row}: {text} is no {}", signal.kind)),
             }
         }
     }
@@ -104,8 +104,7 @@ fn check_table(table: &Table<'_>, catalogue: &Catalogue) -> Result<(), String> {
 
 /// The number of columns, where the lengths and the order of the times are right.
 fn check_shape(table: &Table<'_>) -> Result<usize, String> {
-    let ordered = [Some(&table.ts), Some(&table.ta)].into_iter().flatten().flatten().all(|t| t.len() == table.t.len());
-    if !ordered {
+    if [&table.ts, &table.ta].into_iter().flatten().any(|times| times.len() != table.t.len()) {
         return Err("ts and ta have as many times as t".to_owned());
     }
     match (&table.signals, &table.s) {
@@ -123,15 +122,14 @@ fn check_shape(table: &Table<'_>) -> Result<usize, String> {
     }
 }
 
-/// Which values must be null. Empty where none is.
-fn bad_cells(table: &Table<'_>, width: usize, rows: usize) -> Result<Vec<bool>, String> {
-    let qualities = table.qualities().map_err(|error| format!("q: {error}"))?;
-    if qualities.is_empty() {
+/// What `q` says about each value, in the order of `v`. Empty where it says nothing.
+fn cells(table: &Table<'_>, width: usize, rows: usize) -> Result<Vec<Option<Quality>>, String> {
+    let listed = table.qualities().map_err(|error| format!("q: {error}"))?;
+    if listed.is_empty() {
         return Ok(Vec::new());
     }
-    let mut named = vec![false; width * rows];
-    let mut bad = named.clone();
-    for Rectangle { columns, rows: (top, bottom), quality, reason } in qualities {
+    let mut cells = vec![None; width * rows];
+    for Rectangle { columns, rows: (top, bottom), quality, reason } in listed {
         if columns.0 > columns.1 || columns.1 >= width || top > bottom || bottom >= rows {
             return Err(format!("q: columns {columns:?}, rows {:?} are not in the table", (top, bottom)));
         }
@@ -139,18 +137,13 @@ fn bad_cells(table: &Table<'_>, width: usize, rows: usize) -> Result<Vec<bool>, 
             return Err(format!("q: `{reason}` is no reason"));
         }
         for column in columns.0..=columns.1 {
-            let cells = column * rows + top..=column * rows + bottom;
-            for (named, bad) in
-                named.get_mut(cells.clone()).into_iter().flatten().zip(bad.get_mut(cells).into_iter().flatten())
-            {
-                if std::mem::replace(named, true) {
-                    return Err(format!("q: column {column} is named twice"));
-                }
-                *bad = quality == Quality::Bad;
+            let named = cells.get_mut(column * rows + top..=column * rows + bottom);
+            if named.into_iter().flatten().any(|cell| cell.replace(quality).is_some()) {
+                return Err(format!("q: column {column} is named twice in one row"));
             }
         }
     }
-    Ok(bad)
+    Ok(cells)
 }
 
 /// The reasons of DESIGN.md; exception codes are one byte, OPC UA status codes eight hexadecimal digits.

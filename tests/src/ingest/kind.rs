@@ -1,6 +1,7 @@
 //! The types of values, and which JSON texts are of them (DESIGN.md, "Ingest contract").
 
 use std::borrow::Cow;
+use std::fmt;
 
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -26,6 +27,25 @@ enum Scalar {
     Json,
 }
 
+const NAMES: [(Scalar, &str); 16] = [
+    (Scalar::Bool, "bool"),
+    (Scalar::U8, "u8"),
+    (Scalar::U16, "u16"),
+    (Scalar::U32, "u32"),
+    (Scalar::U64, "u64"),
+    (Scalar::I8, "i8"),
+    (Scalar::I16, "i16"),
+    (Scalar::I32, "i32"),
+    (Scalar::I64, "i64"),
+    (Scalar::F32, "f32"),
+    (Scalar::F64, "f64"),
+    (Scalar::Text, "string"),
+    (Scalar::Bytes, "bytes"),
+    (Scalar::Time, "time"),
+    (Scalar::Enum, "enum"),
+    (Scalar::Json, "json"),
+];
+
 /// What a catalogue declares: `u16`, `f32[]`, …
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Kind {
@@ -33,29 +53,17 @@ pub(super) struct Kind {
     array: bool,
 }
 
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = NAMES.iter().find(|(scalar, _)| *scalar == self.scalar).map_or("", |(_, name)| name);
+        write!(f, "{name}{}", if self.array { "[]" } else { "" })
+    }
+}
+
 impl Kind {
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (name, array) = text.strip_suffix("[]").map_or((text, false), |name| (name, true));
-        let scalar = match name {
-            "bool" => Scalar::Bool,
-            "u8" => Scalar::U8,
-            "u16" => Scalar::U16,
-            "u32" => Scalar::U32,
-            "u64" => Scalar::U64,
-            "i8" => Scalar::I8,
-            "i16" => Scalar::I16,
-            "i32" => Scalar::I32,
-            "i64" => Scalar::I64,
-            "f32" => Scalar::F32,
-            "f64" => Scalar::F64,
-            "string" => Scalar::Text,
-            "bytes" => Scalar::Bytes,
-            "time" => Scalar::Time,
-            "enum" => Scalar::Enum,
-            "json" => Scalar::Json,
-            _ => return None,
-        };
-        Some(Kind { scalar, array })
+        NAMES.iter().find(|(_, known)| *known == name).map(|(scalar, _)| Kind { scalar: *scalar, array })
     }
 
     /// Whether `text`, which is valid JSON and not `null`, is a value of this type.
@@ -147,6 +155,7 @@ mod tests {
         ];
         for (name, good, bad) in cases {
             let kind = Kind::parse(name).unwrap();
+            assert_eq!(kind.to_string(), name);
             assert!(good.iter().all(|text| kind.fits(text)), "{name}: {good:?}");
             for text in bad {
                 assert!(!kind.fits(text), "{name}: {text}");

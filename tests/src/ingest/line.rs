@@ -115,13 +115,9 @@ impl<'a> Line<'a> {
         let malformed = |why: &str| Problem::Malformed(format!("line {at}: {why}"));
         let members: Members<'a> = serde_json::from_str(text).map_err(|error| malformed(&error.to_string()))?;
         let lane = Lane::parse(&members.lane).ok_or_else(|| malformed("the lane is neither readings nor events"))?;
-        let last = members.count.checked_sub(1).and_then(|more| members.first.checked_add(more));
-        let range = match last {
-            Some(last) if members.first >= 1 && last <= MAX_NUMBER => (members.first, last),
-            _ => return Err(malformed("first and count are from 1, and no number is above 2^53-1")),
-        };
-        if members.last.is_some_and(|last| last != range.1) {
-            return Err(malformed("last is not first + count - 1"));
+        let range = members.range().map_err(malformed)?;
+        if members.block.is_some() && members.count > MAX_RECORDS {
+            return Err(Problem::InvalidRecord(format!("line {at}: a block has at most {MAX_RECORDS} records")));
         }
         if !is_id(&members.epoch) || members.boot.as_deref().is_some_and(|boot| !is_id(boot)) {
             return Err(malformed("epoch and boot are 32 hexadecimal digits"));
@@ -129,37 +125,47 @@ impl<'a> Line<'a> {
         if members.clock.as_deref().is_some_and(|clock| !matches!(clock, "synced" | "unsynced" | "stepped")) {
             return Err(malformed("clock is synced, unsynced or stepped"));
         }
-        let Members { agent, epoch, .. } = members;
-        let forms = (members.block, members.gap, members.quarantined);
-        let content = match (forms, members.last, members.reason) {
-            ((Some(1), None, None), None, None) => {
-                if members.count > MAX_RECORDS {
-                    return Err(Problem::InvalidRecord(format!(
-                        "line {at}: a block has at most {MAX_RECORDS} records"
-                    )));
+        let (agent, epoch) = (members.agent.clone(), members.epoch.clone());
+        Ok(Line { agent, epoch, lane, range, content: members.content(lane).map_err(malformed)? })
+    }
+}
+
+impl<'a> Members<'a> {
+    fn range(&self) -> Result<Range, &'static str> {
+        let last = self.count.checked_sub(1).and_then(|more| self.first.checked_add(more));
+        match last {
+            Some(last) if self.last.is_some_and(|given| given != last) => Err("last is not first + count - 1"),
+            Some(last) if self.first >= 1 && last <= MAX_NUMBER => Ok((self.first, last)),
+            _ => Err("first and count are from 1, and no number is above 2^53-1"),
+        }
+    }
+
+    /// What the line is, where it has all members of that, and no others.
+    fn content(self, lane: Lane) -> Result<Content<'a>, &'static str> {
+        let header = (self.boot, self.t0, self.clock, self.catalogue);
+        let notice = (self.last, self.reason);
+        match (self.block, self.gap, self.quarantined) {
+            (Some(1), None, None) if lane == Lane::Readings => match (header, self.tables, self.events, notice) {
+                ((Some(_), Some(t0), Some(_), Some(catalogue)), Some(tables), None, (None, None)) => {
+                    Ok(Content::Readings(Block { t0, catalogue, tables }))
                 }
-                let header = (members.boot, members.t0, members.clock, members.catalogue);
-                match (lane, header, members.tables, members.events) {
-                    (Lane::Readings, (Some(_), Some(t0), Some(_), Some(catalogue)), Some(tables), None) => {
-                        Content::Readings(Block { t0, catalogue, tables })
-                    }
-                    (Lane::Events, (None, None, None, None), None, Some(events)) => Content::Events(events),
-                    (Lane::Readings, ..) => {
-                        return Err(malformed("a block of readings has boot, t0, clock, catalogue and tables"));
-                    }
-                    (Lane::Events, ..) => return Err(malformed("a block of events has events and nothing else")),
+                _ => Err("a block of readings has boot, t0, clock, catalogue and tables, and no more"),
+            },
+            (Some(1), None, None) => match (header, self.tables, self.events, notice) {
+                ((None, None, None, None), None, Some(events), (None, None)) => Ok(Content::Events(events)),
+                _ => Err("a block of events has events, and no more"),
+            },
+            (None, gap, quarantined) => match (header, self.tables, self.events, notice, gap, quarantined) {
+                ((None, None, None, None), None, None, (Some(_), Some(reason)), Some(1), None) => {
+                    Ok(Content::Gap(reason))
                 }
-            }
-            ((None, Some(1), None), Some(_), Some(reason)) => Content::Gap(reason),
-            ((None, None, Some(1)), Some(_), Some(reason)) => Content::Quarantined(reason),
-            _ => {
-                return Err(malformed(
-                    "is neither a block (`block`: 1) nor a gap or quarantined line with last and reason (`gap`: 1, \
-                     `quarantined`: 1)",
-                ));
-            }
-        };
-        Ok(Line { agent, epoch, lane, range, content })
+                ((None, None, None, None), None, None, (Some(_), Some(reason)), None, Some(1)) => {
+                    Ok(Content::Quarantined(reason))
+                }
+                _ => Err("a line begins with `block`, `gap` or `quarantined`: 1; the latter two have last and reason"),
+            },
+            _ => Err("is no line of version 1"),
+        }
     }
 }
 

@@ -157,7 +157,8 @@ impl Ingest {
         Ok(())
     }
 
-    /// Cuts every connection at once, also in the middle of an answer, and closes the port.
+    /// Cuts every connection at once, also in the middle of an answer, and closes the port. A batch that had come in
+    /// whole may still be stored.
     pub async fn stop(&self) {
         let server = lock(&self.server).take();
         if let Some(server) = server {

@@ -1,6 +1,7 @@
 //! A receiver with a client, and lines that were written by hand from DESIGN.md: nothing here comes out of the agent's
 //! encoder. Every answer that passes through here is checked against the OpenAPI file.
 
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "the helpers of tests are tests too")]
 #![expect(dead_code, reason = "each test binary uses its part")]
 
 use std::net::{IpAddr, Ipv4Addr};

@@ -139,17 +139,19 @@ async fn an_answer_without_end_is_cut() {
 #[tokio::test]
 async fn silence_is_a_timeout_and_the_next_request_takes_a_new_connection() {
     let authority = authority("cloud");
-    let cloud = Cloud::start(Server::new(&authority).tls(), Script::Hang).await;
-    let mut gateway = Gateway::new(&authority, &cloud.url());
-    gateway.settings.request_timeout = Duration::from_millis(300);
-    let client = gateway.client();
-    let outcome = post(&client).await;
-    let Outcome::Failed(Failure::Timeout(why)) = outcome else { panic!("{outcome:?}") };
-    assert_eq!(why, format!("no answer from {} within 300ms", cloud.address));
+    for alpn in ["http/1.1", "h2"] {
+        let cloud = Cloud::start(Server { alpn: &[alpn], ..Server::new(&authority) }.tls(), Script::Hang).await;
+        let mut gateway = Gateway::new(&authority, &cloud.url());
+        gateway.settings.request_timeout = Duration::from_millis(300);
+        let client = gateway.client();
+        let outcome = post(&client).await;
+        let Outcome::Failed(Failure::Timeout(why)) = outcome else { panic!("{outcome:?}") };
+        assert_eq!(why, format!("no answer from {} within 300ms", cloud.address));
 
-    cloud.play(Script::ok());
-    assert!(matches!(post(&client).await, Outcome::Answered(_)));
-    assert_eq!((cloud.connections(), cloud.requests().len()), (2, 2));
+        cloud.play(Script::ok());
+        assert!(matches!(post(&client).await, Outcome::Answered(_)));
+        assert_eq!((cloud.connections(), cloud.requests().len()), (2, 2), "{alpn}");
+    }
 }
 
 #[tokio::test]

@@ -139,11 +139,17 @@ async fn connection(
     let certificate = tls.get_ref().1.peer_certificates().and_then(|chain| chain.first()).cloned();
     let certificate = certificate.map(CertificateDer::into_owned);
     if tls.get_ref().1.alpn_protocol() == Some(b"h2") {
-        let answer = service_fn(|request: hyper::Request<hyper::body::Incoming>| {
+        let answer = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
             let head = format!("{} {} {:?}", request.method(), request.uri().path(), request.version());
             let request = Request { peer, certificate: certificate.clone(), head, body: Vec::new() };
             seen.lock().unwrap().requests.push(request);
-            std::future::ready(Ok::<_, Infallible>(hyper::Response::new("{}".to_owned())))
+            let hangs = matches!(*script.lock().unwrap(), Script::Hang);
+            async move {
+                if hangs {
+                    std::future::pending().await
+                }
+                Ok::<_, Infallible>(hyper::Response::new("{}".to_owned()))
+            }
         });
         let _ = http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(tls), answer).await;
         return;

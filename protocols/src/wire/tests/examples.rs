@@ -178,14 +178,18 @@ fn a_block_is_read_with_its_own_catalogue_only() {
 }
 
 #[test]
-fn a_failed_request_costs_one_rectangle() {
+fn a_failed_request_costs_one_rectangle_and_so_does_a_dead_device() {
     let columns = Arc::new(Columns::new(0, (0..100).map(SignalIndex)));
-    let samples = vec![Sample::bad(Reason::ModbusTimeout); 100];
-    let mut block = ReadingsBlock::new(4096);
-    block.push_scan(&Scan { columns, time: UnixMillis(0), samples });
-    let line = seal(&mut block, &catalogue(&[]));
-    let line = String::from_utf8(line).unwrap();
-    assert!(line.ends_with(r#""q":[[0,99,0,0,"bad","modbus:timeout"]]}]}"#), "{line}");
+    for rows in [1, 3] {
+        let mut block = ReadingsBlock::new(4096);
+        for row in 0..rows {
+            let samples = vec![Sample::bad(Reason::ModbusTimeout); 100];
+            block.push_scan(&Scan { columns: Arc::clone(&columns), time: UnixMillis(row), samples });
+        }
+        let line = String::from_utf8(seal(&mut block, &catalogue(&[]))).unwrap();
+        let expected = format!(r#""q":[[0,99,0,{},"bad","modbus:timeout"]]}}]}}"#, rows - 1);
+        assert!(line.ends_with(&expected), "{line}");
+    }
 }
 
 #[test]

@@ -1,0 +1,148 @@
+//! The writer, driven turn by turn without its thread.
+
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+
+use super::*;
+use crate::lane::Lane;
+use crate::store::open::open;
+
+const MEBIBYTE: u64 = 1 << 20;
+
+fn readings(first: u64, count: u64, bytes: usize) -> Append {
+    Append::Block { lane: Lane::Readings, first, count, frame: vec![7; bytes], catalogue: None }
+}
+
+fn catalogue(id: &str) -> Append {
+    Append::Catalogue { id: id.into(), frame: vec![1] }
+}
+
+fn gap(first: u64, last: u64, reason: GapReason) -> Append {
+    Append::Gap { lane: Lane::Readings, first, last, reason }
+}
+
+/// The writer, driven turn by turn.
+fn writer(directory: &TempDir) -> (Writer, watch::Receiver<Stats>) {
+    let (store, _) = open(directory.path(), MEBIBYTE, "e1", 0).unwrap();
+    Writer::new(store, Arc::new(Queue::new()), MEBIBYTE, RETRY).unwrap()
+}
+
+fn figures(stats: &watch::Receiver<Stats>) -> [u64; 5] {
+    let stats = stats.borrow();
+    let lane = stats.lane(Lane::Readings).unwrap();
+    assert!(lane.adds_up(), "{lane:?}");
+    [lane.collected, lane.delivered, lane.pending, lane.quarantined, lane.dropped]
+}
+
+fn turn(writer: &mut Writer, items: Vec<Append>, now: Instant) -> oneshot::Receiver<bool> {
+    let (done, durable) = oneshot::channel();
+    let bytes = items.iter().map(Append::bytes).sum();
+    let batch = Batch { items, bytes, done: Some(done) };
+    writer.round(Work { batches: vec![batch], ..Work::default() }, now, 1);
+    durable
+}
+
+#[test]
+fn a_disk_that_fails_for_a_while_costs_nothing() {
+    let directory = TempDir::new().unwrap();
+    let (mut writer, stats) = writer(&directory);
+    let start = Instant::now();
+    assert_eq!(turn(&mut writer, vec![readings(1, 10, 100)], start).try_recv(), Ok(true));
+    let peek = writer.store.peek(Lane::Readings, 1, None, 1).unwrap().unwrap();
+    let (reply, mut settled) = oneshot::channel();
+    let settlement = Settlement { accepted: vec![(1, 4)], ..Settlement::default() };
+    let request = Request::Settle { flown: peek.hold.range, settlement, reply };
+    writer.round(Work { requests: vec![request], ..Work::default() }, start, 1);
+    settled.try_recv().unwrap().unwrap();
+
+    writer.store.fill_disk(true);
+    let mut second = turn(&mut writer, vec![readings(11, 10, 90_000)], start);
+    assert!(matches!(stats.borrow().state, State::DiskError(_)), "{}", stats.borrow().state);
+    assert_eq!(figures(&stats), [10, 4, 6, 0, 0], "the settlement is put back");
+    let mut third = turn(&mut writer, vec![readings(21, 10, 90_000)], start);
+    assert!(second.try_recv().is_err() && third.try_recv().is_err(), "held, neither stored nor given up");
+
+    writer.store.fill_disk(false);
+    writer.round(Work::default(), start + RETRY / 2, 1);
+    assert!(third.try_recv().is_err(), "not before the retry is due");
+    writer.round(Work::default(), start + RETRY, 1);
+    assert_eq!((second.try_recv(), third.try_recv()), (Ok(true), Ok(true)));
+    assert_eq!(figures(&stats), [30, 4, 26, 0, 0]);
+    assert_eq!(stats.borrow().state, State::Ok);
+    writer.store.verify().unwrap();
+}
+
+#[test]
+fn a_disk_that_fails_for_long_costs_a_recorded_gap() {
+    let directory = TempDir::new().unwrap();
+    let (mut writer, stats) = writer(&directory);
+    let start = Instant::now();
+    writer.store.fill_disk(true);
+    let mut first = turn(&mut writer, vec![catalogue("a"), readings(1, 10, 90_000)], start);
+    for at in 1..60 {
+        let _given_up = turn(&mut writer, vec![readings(1 + at * 10, 10, 90_000)], start);
+        assert!(writer.held_bytes() <= MAX_HELD);
+    }
+    assert_eq!(first.try_recv(), Ok(false));
+    writer.store.fill_disk(false);
+    writer.round(Work::default(), start + RETRY, 1);
+    let [collected, delivered, pending, quarantined, dropped] = figures(&stats);
+    assert_eq!((collected, delivered, quarantined), (600, 0, 0));
+    assert!(dropped >= 400 && pending > 0, "{dropped} dropped, {pending} stored");
+    writer.store.verify().unwrap();
+    let peek = writer.store.peek(Lane::Readings, 1, None, 1).unwrap().unwrap();
+    let crate::entry::Entry::Gap { first: 1, reason: GapReason::DiskError, .. } = peek.entries()[0] else {
+        panic!("{:?}", peek.entries());
+    };
+    assert_eq!(writer.store.catalogue("a").unwrap(), Some(vec![1]), "a catalogue is not given up");
+}
+
+#[test]
+fn giving_up_keeps_every_number_and_its_reason() {
+    let mut items = Vec::new();
+    for item in [
+        catalogue("a"),
+        readings(1, 10, 5),
+        gap(11, 12, GapReason::DiskError),
+        Append::Block { lane: Lane::Events, first: 1, count: 1, frame: vec![1], catalogue: None },
+        readings(13, 3, 5),
+        gap(16, 17, GapReason::QueueFull),
+        catalogue("b"),
+        readings(18, 1, 5),
+    ] {
+        give_up(&mut items, item);
+    }
+    let event = Append::Gap { lane: Lane::Events, first: 1, last: 1, reason: GapReason::DiskError };
+    let expected = [
+        gap(1, 15, GapReason::DiskError),
+        event,
+        gap(16, 17, GapReason::QueueFull),
+        catalogue("b"),
+        gap(18, 18, GapReason::DiskError),
+    ];
+    assert_eq!(items, expected);
+}
+
+#[test]
+fn a_settlement_rides_in_the_next_commit_and_alone_after_its_delay() {
+    let directory = TempDir::new().unwrap();
+    let (mut writer, stats) = writer(&directory);
+    let start = Instant::now();
+    let _durable = turn(&mut writer, vec![readings(1, 10, 100), readings(11, 10, 100)], start);
+    let peek = writer.store.peek(Lane::Readings, 1000, None, 1).unwrap().unwrap();
+    let settle = |writer: &mut Writer, range, now| {
+        let (reply, _settled) = oneshot::channel();
+        let settlement = Settlement { accepted: vec![range], ..Settlement::default() };
+        let request = Request::Settle { flown: peek.hold.range, settlement, reply };
+        writer.round(Work { requests: vec![request], ..Work::default() }, now, 1);
+        writer.commits
+    };
+    assert_eq!(settle(&mut writer, (1, 10), start), 1, "no commit of its own");
+    let _durable = turn(&mut writer, vec![readings(21, 10, 100)], start);
+    assert_eq!((writer.commits, figures(&stats)), (2, [30, 10, 20, 0, 0]));
+    assert_eq!(settle(&mut writer, (11, 20), start), 2);
+    writer.round(Work::default(), start + RETRY / 2, 1);
+    assert_eq!(writer.commits, 2);
+    writer.round(Work::default(), start + RETRY, 1);
+    assert_eq!((writer.commits, writer.due), (3, None));
+}
