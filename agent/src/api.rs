@@ -85,7 +85,10 @@ pub async fn ask(socket: &Path) -> Result<Status, AskError> {
         client.get("http://lineside/v1/status").send().await.map_err(|error| {
             if error.is_connect() { AskError::NotRunning(socket.to_owned()) } else { no_answer(error) }
         })?;
-    answer.json().await.map_err(no_answer)
+    let body = answer.bytes().await.map_err(no_answer)?;
+    let unreadable =
+        |error: serde_json::Error| AskError::NoAnswer { path: socket.to_owned(), cause: error.to_string() };
+    serde_json::from_slice(&body).map_err(unreadable)
 }
 
 /// Longest wait for a status.

@@ -22,7 +22,7 @@ use crate::assemble::{self, Plant};
 use crate::collect::{Collector, Intake, Origin};
 use crate::forward::{Forwarder, Report};
 use crate::status::{self, Status};
-use crate::{api, clock};
+use crate::{api, clock, memory};
 
 /// What the uplink gets for a last send.
 const LAST_SEND: Duration = Duration::from_secs(5);
@@ -103,6 +103,8 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         devices,
     };
     tracing::info!(agent = %config.agent.id, %epoch, devices = config.devices.len(), signals, "lineside is running");
+
+    memory::return_unused();
 
     let mut services = JoinSet::new();
     services.spawn(async move {

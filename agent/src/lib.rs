@@ -18,4 +18,5 @@ pub mod daemon;
 pub mod demo;
 pub mod exit;
 pub mod forward;
+pub mod memory;
 pub mod status;

@@ -39,7 +39,7 @@ async fn paced(directory: &Path) {
     let before = written();
     commit(3000, &mut at).await;
     let per_reading = as_f64(written() - before) / 6_000_000.0;
-    println!("2 000 readings a commit, delivered at once: {per_reading:.1} B written per reading");
+    println!("2 000 readings a commit, delivered at once: {per_reading:.1} B written per reading, {} RSS", memory());
 }
 
 /// Blocks of 1 000 as fast as they go, then out again as fast as they go.

@@ -9,7 +9,10 @@ pub struct Stats {
     pub lanes: Vec<LaneStats>,
     /// Bytes of the file that are in use.
     pub bytes: u64,
-    /// The cap on all that the buffer takes from the disk.
+    /// What frames may still take before something has to be dropped. Less than `max_bytes - bytes`: the WAL and the
+    /// buffer's own rows have their share of the cap.
+    pub free_bytes: u64,
+    /// The cap on all that the buffer takes from the disk, as set.
     pub max_bytes: u64,
     /// How the disk fares.
     pub state: State,

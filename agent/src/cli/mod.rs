@@ -11,10 +11,11 @@ mod status;
 use std::io::{self, IsTerminal as _, Write};
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 use lineside_config::{Config, Problems};
 
 use crate::exit::Exit;
+use crate::memory;
 
 /// Polls machines, keeps what it reads through outages, and delivers it exactly once.
 #[derive(Debug, Parser)]
@@ -48,7 +49,7 @@ enum Command {
 
 /// Options of `demo`.
 #[cfg(feature = "demo")]
-#[derive(Debug, Args)]
+#[derive(Debug, clap::Args)]
 struct DemoOptions {
     /// How long it takes, from 10 to 3600
     #[arg(long, value_name = "N", default_value_t = 45, value_parser = clap::value_parser!(u64).range(10..=3600))]
@@ -61,6 +62,7 @@ impl Cli {
     /// # Errors
     /// What no command words itself: output that cannot be written, a runtime that cannot be built.
     pub fn run(self) -> anyhow::Result<Exit> {
+        memory::keep_small();
         // Both TLS ends of a process must agree on one provider; whoever comes second is told so and may go on.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut out = io::stdout().lock();

@@ -4,7 +4,9 @@ use std::io::{self, IsTerminal as _};
 use std::path::Path;
 
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::fmt;
+use tracing_subscriber::prelude::*;
 
 use super::check;
 use crate::daemon::{self, RunError};
@@ -42,14 +44,16 @@ pub(super) fn run(config: &Path) -> anyhow::Result<Exit> {
     })
 }
 
-/// To stderr, `info` and above unless `LINESIDE_LOG` says otherwise; without times under journald, which has its own.
+/// To stderr, `info` and above unless `LINESIDE_LOG` says otherwise (`debug`, or `lineside_https=debug,info`); without
+/// times under journald, which has its own.
 fn start_logging() {
-    let filter = EnvFilter::try_from_env("LINESIDE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let format = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);
-    let format = format.with_ansi(io::stderr().is_terminal());
+    let wanted = std::env::var("LINESIDE_LOG").ok().and_then(|text| text.parse().ok());
+    let filter = wanted.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
+    let layer = fmt::layer().with_writer(io::stderr).with_target(false).with_ansi(io::stderr().is_terminal());
+    let registry = tracing_subscriber::registry();
     if std::env::var_os("JOURNAL_STREAM").is_some() {
-        format.without_time().init();
+        registry.with(layer.without_time().with_filter(filter)).init();
     } else {
-        format.init();
+        registry.with(layer.with_filter(filter)).init();
     }
 }

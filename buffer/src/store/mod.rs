@@ -104,12 +104,7 @@ impl Store {
 
     /// The figures at this moment.
     pub(crate) fn stats(&self, max_bytes: u64, state: State, commits: u64) -> Result<Stats> {
-        let mut lanes = Vec::with_capacity(Lane::ALL.len());
-        for lane in Lane::ALL {
-            lanes.push(self.books.totals.get(lane).stats(lane, oldest_ms(&self.conn, lane)?));
-        }
-        let bytes = pages_in_use(&self.conn)? * schema::PAGE_BYTES;
-        Ok(Stats { lanes, bytes, max_bytes, state, commits })
+        stats(&self.conn, &self.books, max_bytes, state, commits)
     }
 
     /// As if the disk had no byte free, or had room again.
@@ -126,6 +121,17 @@ impl Store {
         }
         self.conn.prepare_cached("SELECT name FROM epochs WHERE id = ?1")?.query_row([id], |row| row.get(0))
     }
+}
+
+fn stats(conn: &Connection, books: &Books, max_bytes: u64, state: State, commits: u64) -> Result<Stats> {
+    let mut lanes = Vec::with_capacity(Lane::ALL.len());
+    for lane in Lane::ALL {
+        lanes.push(books.totals.get(lane).stats(lane, oldest_ms(conn, lane)?));
+    }
+    let pages = pages_in_use(conn)?;
+    let free = schema::max_pages(max_bytes).saturating_sub(pages + schema::RESERVE_PAGES);
+    let (bytes, free_bytes) = (pages * schema::PAGE_BYTES, free * schema::PAGE_BYTES);
+    Ok(Stats { lanes, bytes, free_bytes, max_bytes, state, commits })
 }
 
 fn pages_in_use(conn: &Connection) -> Result<u64> {

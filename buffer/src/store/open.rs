@@ -141,9 +141,8 @@ pub(crate) fn open(directory: &Path, max_bytes: u64, epoch: &str, now_ms: i64) -
     let conn = connect(&path)?;
     let failed = |error| failed(&path, &error);
     let fresh = identify(&conn, &path)?;
-    let wal_reserve = schema::wal_reserve(max_bytes);
-    let max_pages = (max_bytes - wal_reserve) / schema::PAGE_BYTES;
-    configure(&conn, max_pages, wal_reserve / 2 / schema::PAGE_BYTES).map_err(failed)?;
+    let max_pages = schema::max_pages(max_bytes);
+    configure(&conn, max_pages, schema::wal_reserve(max_bytes) / 2 / schema::PAGE_BYTES).map_err(failed)?;
 
     conn.execute_batch("BEGIN IMMEDIATE").map_err(failed)?;
     if fresh {

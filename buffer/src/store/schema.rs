@@ -120,6 +120,11 @@ pub(super) fn wal_reserve(max_bytes: u64) -> u64 {
     (8 << 20).min(max_bytes / 2)
 }
 
+/// Pages that the file may take of a cap of `max_bytes`.
+pub(super) fn max_pages(max_bytes: u64) -> u64 {
+    (max_bytes - wal_reserve(max_bytes)) / PAGE_BYTES
+}
+
 /// Writes the empty format, in the transaction that is open.
 pub(super) fn create(conn: &Connection) -> rusqlite::Result<()> {
     conn.execute_batch(SCHEMA)?;

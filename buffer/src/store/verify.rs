@@ -6,7 +6,7 @@ use std::path::Path;
 use rusqlite::{Connection, params};
 
 use super::open::{self, FILE, OpenError};
-use super::{BlockRow, Result, Store, ledger, oldest_ms, schema};
+use super::{BlockRow, Result, Store, ledger, schema};
 use crate::lane::Lane;
 use crate::stats::{Discrepancy, State, Stats};
 
@@ -141,10 +141,5 @@ pub(crate) fn read_stats(directory: &Path, max_bytes: u64) -> std::result::Resul
     }
     conn.pragma_update(None, "query_only", true).map_err(failed)?;
     let books = ledger::load(&conn).map_err(failed)?;
-    let mut lanes = Vec::with_capacity(Lane::ALL.len());
-    for lane in Lane::ALL {
-        lanes.push(books.totals.get(lane).stats(lane, oldest_ms(&conn, lane).map_err(failed)?));
-    }
-    let bytes = super::pages_in_use(&conn).map_err(failed)? * schema::PAGE_BYTES;
-    Ok(Stats { lanes, bytes, max_bytes, state: State::Ok, commits: 0 })
+    super::stats(&conn, &books, max_bytes, State::Ok, 0).map_err(failed)
 }

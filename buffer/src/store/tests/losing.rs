@@ -26,7 +26,9 @@ fn a_full_buffer_drops_the_oldest_readings_and_records_them() {
         store.append(&block(Lane::Readings, 1 + at * 10, 10, 20_000), 1).unwrap();
         let evicted = store.commit().unwrap();
         assert_eq!(evicted, ledger(&store, Lane::Readings)[4] > 0);
-        assert!(store.stats(MEBIBYTE, State::Ok, 0).unwrap().bytes <= MEBIBYTE / 2);
+        let stats = store.stats(MEBIBYTE, State::Ok, 0).unwrap();
+        assert!(stats.bytes <= MEBIBYTE / 2);
+        assert!(!evicted || stats.free_bytes < 3 * 20_000, "{} bytes free, and yet evicted", stats.free_bytes);
     }
     store.verify().unwrap();
     let [collected, _, pending, _, dropped, unreported] = ledger(&store, Lane::Readings);

@@ -95,6 +95,6 @@ fn the_file_is_set_up_for_power_cuts() {
     assert_eq!(mode(&directory.join("buffer.db")), 0o640);
     assert_eq!(mode(&directory.join("buffer.db-wal")), 0o640);
     assert!(!directory.join("buffer.db-shm").exists());
-    // Not among SQLite's compile options; `tests/run` sees the calls with strace.
+    // Not among SQLite's compile options. To see the calls: strace -f -c -e trace=fsync,fdatasync on the example.
     assert!(env!("LIBSQLITE3_FLAGS").contains("-DHAVE_FDATASYNC=1"), "fdatasync halves what a commit costs");
 }
