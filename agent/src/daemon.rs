@@ -28,6 +28,8 @@ use crate::{api, clock, memory};
 const LAST_SEND: Duration = Duration::from_secs(5);
 /// What an adapter gets to stop; a read in progress is given up after it.
 const STOP_READING: Duration = Duration::from_secs(2);
+/// From when on the rate of collection is known well enough.
+const MEASURED: Duration = Duration::from_secs(10);
 /// How long acknowledgements wait for an append to be committed with.
 const ACKS_WAIT: Duration = Duration::from_secs(1);
 
@@ -206,14 +208,27 @@ impl Witness {
                 signals: health.signals as u64,
             }
         });
+        let on_disk = on_disk(self.agent.clone(), &stats);
         Status {
             uptime_s: Some(uptime.as_secs_f64()),
             uplink: Some(self.report.uplink()),
             epoch: Some(self.epoch.clone()),
             devices: devices.collect(),
-            ..on_disk(self.agent.clone(), &stats)
+            buffer: status::Buffer { time_to_full_s: time_to_full(&stats, uptime), ..on_disk.buffer },
+            ..on_disk
         }
     }
+}
+
+/// How long the buffer would last if nothing were delivered from now on, in seconds, at the rate since the start.
+/// Nothing is said before that is worth saying.
+fn time_to_full(stats: &Stats, uptime: Duration) -> Option<f64> {
+    if uptime < MEASURED || stats.written.bytes == 0 {
+        return None;
+    }
+    #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+    let (free, written) = (stats.free_bytes as f64, stats.written.bytes as f64);
+    Some(free / written * uptime.as_secs_f64())
 }
 
 /// The status of a daemon that is not running: its stats.

@@ -31,5 +31,5 @@ mod writer;
 pub use buffer::{AppendError, Buffer, DurableError, Settings, Unavailable};
 pub use entry::{Append, Block, Cursor, Entry, GapReason, Peek, Quarantine, Settled, Settlement, UnknownReason};
 pub use lane::Lane;
-pub use stats::{Discrepancy, LaneStats, State, Stats};
+pub use stats::{Discrepancy, LaneStats, State, Stats, Written};
 pub use store::open::{EarlierEpoch, OpenError, Opened};

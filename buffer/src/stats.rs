@@ -16,8 +16,17 @@ pub struct Stats {
     pub max_bytes: u64,
     /// How the disk fares.
     pub state: State,
-    /// Durable commits since the buffer was opened.
+    /// What was committed since the buffer was opened.
+    pub written: Written,
+}
+
+/// What a buffer has committed since it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Durable commits.
     pub commits: u64,
+    /// Bytes of the frames in them.
+    pub bytes: u64,
 }
 
 impl Stats {

@@ -45,8 +45,8 @@ async fn appended_peeked_settled_closed() {
     assert_eq!(settled.delivered, 4);
     drop(peek);
     stats.wait_for(|stats| figures(stats) == [10, 4, 6, 0, 0]).await.unwrap();
-    let commits = stats.borrow().commits;
-    stats.wait_for(|stats| stats.commits > commits).await.unwrap(); // the ack alone, after its delay
+    let commits = stats.borrow().written.commits;
+    stats.wait_for(|stats| stats.written.commits > commits).await.unwrap(); // the ack alone, after its delay
     buffer.verify().await.unwrap();
 
     let other = buffer.clone();

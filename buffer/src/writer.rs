@@ -19,7 +19,7 @@ use crate::buffer::Unavailable;
 use crate::entry::{Append, GapReason, Settled, Settlement};
 use crate::flight::Flown;
 use crate::queue::{Batch, Queue, Request, Work};
-use crate::stats::{State, Stats};
+use crate::stats::{State, Stats, Written};
 use crate::store::Store;
 
 /// How long a failing disk is left alone.
@@ -43,7 +43,7 @@ pub(crate) struct Writer {
     /// Settlements of the open transaction.
     uncommitted: Vec<(Flown, Settlement)>,
     state: State,
-    commits: u64,
+    written: Written,
     /// When the open transaction, or what is held, is committed at the latest.
     due: Option<Instant>,
 }
@@ -56,7 +56,7 @@ impl Writer {
         max_bytes: u64,
         max_commit_delay: Duration,
     ) -> rusqlite::Result<(Self, watch::Receiver<Stats>)> {
-        let (stats, watcher) = watch::channel(store.stats(max_bytes, State::Ok, 0)?);
+        let (stats, watcher) = watch::channel(store.stats(max_bytes, State::Ok, Written::default())?);
         let writer = Self {
             store,
             queue,
@@ -66,7 +66,7 @@ impl Writer {
             held: Vec::new(),
             uncommitted: Vec::new(),
             state: State::Ok,
-            commits: 0,
+            written: Written::default(),
             due: None,
         };
         Ok((writer, watcher))
@@ -179,7 +179,8 @@ impl Writer {
         }
         match self.write(now_ms) {
             Ok((stored, evicted)) => {
-                self.commits += 1;
+                self.written.commits += 1;
+                self.written.bytes += u64::try_from(self.held_bytes()).unwrap_or_default();
                 self.due = None;
                 self.uncommitted.clear();
                 if evicted {
@@ -249,7 +250,7 @@ impl Writer {
     }
 
     fn publish(&self) {
-        let stats = self.store.stats(self.max_bytes, self.state.clone(), self.commits);
+        let stats = self.store.stats(self.max_bytes, self.state.clone(), self.written);
         self.stats.send_if_modified(|shown| {
             let stats = stats.unwrap_or_else(|_| Stats { state: self.state.clone(), ..shown.clone() });
             let changed = *shown != stats;

@@ -140,3 +140,7 @@ fn clip((first, last): Range, window: Option<Range>) -> Option<Range> {
     let clipped = (first.max(from), last.min(to));
     (clipped.0 <= clipped.1).then_some(clipped)
 }
+
+#[cfg(test)]
+#[path = "batch_tests.rs"]
+mod tests;

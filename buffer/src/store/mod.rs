@@ -28,7 +28,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use crate::flight::Flight;
 use crate::lane::Lane;
 use crate::ranges::Ranges;
-use crate::stats::{State, Stats};
+use crate::stats::{State, Stats, Written};
 use ledger::Books;
 pub(crate) use verify::read_stats;
 
@@ -103,8 +103,8 @@ impl Store {
     }
 
     /// The figures at this moment.
-    pub(crate) fn stats(&self, max_bytes: u64, state: State, commits: u64) -> Result<Stats> {
-        stats(&self.conn, &self.books, max_bytes, state, commits)
+    pub(crate) fn stats(&self, max_bytes: u64, state: State, written: Written) -> Result<Stats> {
+        stats(&self.conn, &self.books, max_bytes, state, written)
     }
 
     /// As if the disk had no byte free, or had room again.
@@ -123,7 +123,7 @@ impl Store {
     }
 }
 
-fn stats(conn: &Connection, books: &Books, max_bytes: u64, state: State, commits: u64) -> Result<Stats> {
+fn stats(conn: &Connection, books: &Books, max_bytes: u64, state: State, written: Written) -> Result<Stats> {
     let mut lanes = Vec::with_capacity(Lane::ALL.len());
     for lane in Lane::ALL {
         lanes.push(books.totals.get(lane).stats(lane, oldest_ms(conn, lane)?));
@@ -131,7 +131,7 @@ fn stats(conn: &Connection, books: &Books, max_bytes: u64, state: State, commits
     let pages = pages_in_use(conn)?;
     let free = schema::max_pages(max_bytes).saturating_sub(pages + schema::RESERVE_PAGES);
     let (bytes, free_bytes) = (pages * schema::PAGE_BYTES, free * schema::PAGE_BYTES);
-    Ok(Stats { lanes, bytes, free_bytes, max_bytes, state, commits })
+    Ok(Stats { lanes, bytes, free_bytes, max_bytes, state, written })
 }
 
 fn pages_in_use(conn: &Connection) -> Result<u64> {

@@ -8,7 +8,7 @@ use rusqlite::{Connection, params};
 use super::open::{self, FILE, OpenError};
 use super::{BlockRow, Result, Store, ledger, schema};
 use crate::lane::Lane;
-use crate::stats::{Discrepancy, State, Stats};
+use crate::stats::{Discrepancy, State, Stats, Written};
 
 impl Store {
     /// Counts all rows again and compares them with the ledger, in the file and in memory. Reads no frame.
@@ -141,5 +141,5 @@ pub(crate) fn read_stats(directory: &Path, max_bytes: u64) -> std::result::Resul
     }
     conn.pragma_update(None, "query_only", true).map_err(failed)?;
     let books = ledger::load(&conn).map_err(failed)?;
-    super::stats(&conn, &books, max_bytes, State::Ok, 0).map_err(failed)
+    super::stats(&conn, &books, max_bytes, State::Ok, Written::default()).map_err(failed)
 }

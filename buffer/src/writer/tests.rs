@@ -135,14 +135,14 @@ fn a_settlement_rides_in_the_next_commit_and_alone_after_its_delay() {
         let settlement = Settlement { accepted: vec![range], ..Settlement::default() };
         let request = Request::Settle { flown: peek.hold.range, settlement, reply };
         writer.round(Work { requests: vec![request], ..Work::default() }, now, 1);
-        writer.commits
+        writer.written.commits
     };
     assert_eq!(settle(&mut writer, (1, 10), start), 1, "no commit of its own");
     let _durable = turn(&mut writer, vec![readings(21, 10, 100)], start);
-    assert_eq!((writer.commits, figures(&stats)), (2, [30, 10, 20, 0, 0]));
+    assert_eq!((writer.written.commits, figures(&stats)), (2, [30, 10, 20, 0, 0]));
     assert_eq!(settle(&mut writer, (11, 20), start), 2);
     writer.round(Work::default(), start + RETRY / 2, 1);
-    assert_eq!(writer.commits, 2);
+    assert_eq!(writer.written.commits, 2);
     writer.round(Work::default(), start + RETRY, 1);
-    assert_eq!((writer.commits, writer.due), (3, None));
+    assert_eq!((writer.written.commits, writer.due), (3, None));
 }

@@ -26,7 +26,7 @@ fn a_full_buffer_drops_the_oldest_readings_and_records_them() {
         store.append(&block(Lane::Readings, 1 + at * 10, 10, 20_000), 1).unwrap();
         let evicted = store.commit().unwrap();
         assert_eq!(evicted, ledger(&store, Lane::Readings)[4] > 0);
-        let stats = store.stats(MEBIBYTE, State::Ok, 0).unwrap();
+        let stats = store.stats(MEBIBYTE, State::Ok, Written::default()).unwrap();
         assert!(stats.bytes <= MEBIBYTE / 2);
         assert!(!evicted || stats.free_bytes < 3 * 20_000, "{} bytes free, and yet evicted", stats.free_bytes);
     }
@@ -105,7 +105,7 @@ fn a_failed_transaction_leaves_everything_as_it_was() {
     let directory = TempDir::new().unwrap();
     let mut store = store(&directory, "e1");
     append(&mut store, &[readings(1, 10)]);
-    let before = store.stats(MEBIBYTE, State::Ok, 0).unwrap();
+    let before = store.stats(MEBIBYTE, State::Ok, Written::default()).unwrap();
     let held = peek(&mut store, Lane::Readings).unwrap();
     settle(&mut store, &held, &accept(&[(1, 5)]));
     store.fill_disk(true);
@@ -113,7 +113,7 @@ fn a_failed_transaction_leaves_everything_as_it_was() {
     assert_eq!(error.sqlite_error_code(), Some(rusqlite::ErrorCode::DiskFull));
     store.rollback();
     store.verify().unwrap();
-    assert_eq!(store.stats(MEBIBYTE, State::Ok, 0).unwrap(), before);
+    assert_eq!(store.stats(MEBIBYTE, State::Ok, Written::default()).unwrap(), before);
     store.fill_disk(false);
     append(&mut store, &[block(Lane::Readings, 11, 10, 50_000)]);
     assert_eq!(ledger(&store, Lane::Readings), [20, 0, 20, 0, 0, 0]);

@@ -77,7 +77,7 @@ fn say(entry: &Entry) -> String {
 }
 
 fn ledger(store: &Store, lane: Lane) -> [u64; 6] {
-    let stats = store.stats(MEBIBYTE, State::Ok, 0).unwrap();
+    let stats = store.stats(MEBIBYTE, State::Ok, Written::default()).unwrap();
     let lane = stats.lane(lane).unwrap();
     [lane.collected, lane.delivered, lane.pending, lane.quarantined, lane.dropped, lane.unreported]
 }

@@ -21,7 +21,7 @@ fn the_ledger_of_a_stopped_or_killed_daemon_can_be_read() {
     for file in ["buffer.db", "buffer.db-wal"] {
         std::fs::copy(directory.path().join(file), killed.path().join(file)).unwrap();
     }
-    let stats = store.stats(MEBIBYTE, State::Ok, 0).unwrap();
+    let stats = store.stats(MEBIBYTE, State::Ok, Written::default()).unwrap();
     drop(store);
     for directory in [&directory, &killed] {
         let files = || {

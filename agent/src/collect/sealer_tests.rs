@@ -1,0 +1,145 @@
+use std::sync::Arc;
+
+use lineside_protocols::event::Kind;
+use lineside_protocols::name::Name;
+use lineside_protocols::sample::{Columns, Sample, SignalIndex, UnixMillis, Value};
+use lineside_protocols::uplink::Encoding;
+use lineside_protocols::wire::catalogue::Catalogue;
+use lineside_protocols::wire::decode::Line;
+use lineside_protocols::wire::frame;
+use lineside_protocols::wire::identity::Epoch;
+
+use super::*;
+
+const INTERVAL: Duration = Duration::from_secs(1);
+
+fn sealer() -> Sealer {
+    let agent: Name = "gw-test".parse().unwrap();
+    let origin = Origin {
+        identity: Identity { agent: agent.clone(), epoch: Epoch::from_random([1; 16]) },
+        boot: BootId::from_random([2; 16]),
+        catalogue: Catalogue::new(&agent, "0.1.0", "", Vec::new()).id(),
+        commit_interval: INTERVAL,
+    };
+    Sealer::new(origin, Compressor::new(Encoding::Zstd).unwrap())
+}
+
+fn scan(width: u32) -> Scan {
+    let columns = Arc::new(Columns::new(0, (0..width).map(SignalIndex)));
+    Scan { columns, time: UnixMillis(1_795_400_000_000), samples: vec![Sample::good(Value::U16(7)); width as usize] }
+}
+
+fn event() -> Event {
+    Event { time: UnixMillis(1_795_400_000_000), kind: Kind::DeviceUp { device: "press-7".into() } }
+}
+
+fn at(instant: Instant) -> Moment {
+    Moment { instant, clock: ClockState::Synced }
+}
+
+/// Lane, first number, count, and whether it is data.
+fn ranges(appends: &[Append]) -> Vec<(Lane, u64, u64, bool)> {
+    let range = |append: &Append| match *append {
+        Append::Block { lane, first, count, .. } => (lane, first, count, true),
+        Append::Gap { lane, first, last, .. } => (lane, first, last - first + 1, false),
+        Append::Catalogue { .. } => panic!("the sealer makes no catalogues"),
+    };
+    appends.iter().map(range).collect()
+}
+
+#[test]
+fn the_first_reading_does_not_wait_and_the_next_waits_for_the_interval() {
+    let mut sealer = sealer();
+    let start = Instant::now();
+    sealer.push_scan(&scan(3), at(start));
+    assert_eq!(sealer.due(), Some(start));
+    assert_eq!(ranges(&sealer.take_due(at(start))), [(Lane::Readings, 1, 3, true)]);
+    assert_eq!(sealer.due(), None);
+
+    let soon = start + INTERVAL / 4;
+    sealer.push_scan(&scan(3), at(soon));
+    assert_eq!(sealer.due(), Some(start + INTERVAL));
+    assert!(sealer.take_due(at(soon)).is_empty());
+    assert_eq!(ranges(&sealer.take_due(at(start + INTERVAL))), [(Lane::Readings, 4, 3, true)]);
+
+    let late = start + 10 * INTERVAL;
+    sealer.push_scan(&scan(3), at(late));
+    assert_eq!(sealer.due(), Some(late), "the last commit is older than the interval");
+}
+
+#[test]
+fn an_event_waits_for_company_but_not_for_readings() {
+    let mut sealer = sealer();
+    let start = Instant::now();
+    sealer.push_scan(&scan(1), at(start));
+    sealer.take_due(at(start));
+    sealer.push_scan(&scan(1), at(start));
+    sealer.push_event(event(), at(start));
+    sealer.push_event(event(), at(start + EVENT_DELAY / 2));
+    assert_eq!(sealer.due(), Some(start + EVENT_DELAY));
+    assert_eq!(ranges(&sealer.take_due(at(start + EVENT_DELAY))), [(Lane::Events, 1, 2, true)]);
+    assert_eq!(sealer.due(), Some(start + INTERVAL), "the reading goes on waiting");
+}
+
+#[test]
+fn a_full_block_is_sealed_and_a_full_commit_is_due_at_once() {
+    let mut sealer = sealer();
+    let start = Instant::now();
+    sealer.take_all(at(start));
+    let mut pushed = 0;
+    while sealer.due() != Some(start) {
+        sealer.push_scan(&scan(1000), at(start));
+        pushed += 1000;
+    }
+    assert_eq!(pushed, COMMIT_READINGS);
+    let appends = sealer.take_due(at(start));
+    let whole: Vec<_> = (0..12).map(|block| (Lane::Readings, block * 4000 + 1, 4000, true)).collect();
+    assert_eq!(ranges(&appends)[..12], whole);
+    assert_eq!(ranges(&appends)[12..], [(Lane::Readings, 48_001, 2000, true)]);
+}
+
+#[test]
+fn what_never_arrived_gets_numbers_after_what_did() {
+    let mut sealer = sealer();
+    let start = Instant::now();
+    sealer.push_scan(&scan(5), at(start));
+    sealer.push_event(event(), at(start));
+    sealer.lose(7, 2, at(start));
+    sealer.push_scan(&scan(5), at(start));
+    let expected = [
+        (Lane::Readings, 1, 5, true),
+        (Lane::Readings, 6, 7, false),
+        (Lane::Events, 1, 1, true),
+        (Lane::Events, 2, 2, false),
+        (Lane::Readings, 13, 5, true),
+    ];
+    assert_eq!(ranges(&sealer.take_due(at(start))), expected);
+}
+
+#[test]
+fn what_the_queue_refuses_is_a_gap_of_the_next_commit() {
+    let mut sealer = sealer();
+    let start = Instant::now();
+    sealer.push_scan(&scan(5), at(start));
+    let refused = sealer.take_due(at(start));
+    sealer.refused(refused, at(start));
+    sealer.push_scan(&scan(2), at(start));
+    let due = sealer.due().unwrap();
+    assert_eq!(due, start + INTERVAL);
+    assert_eq!(ranges(&sealer.take_due(at(due))), [(Lane::Readings, 1, 5, false), (Lane::Readings, 6, 2, true)]);
+}
+
+#[test]
+fn a_sealed_block_says_who_when_and_how_many() {
+    let mut sealer = sealer();
+    sealer.push_scan(&scan(5), Moment { instant: Instant::now(), clock: ClockState::Unsynced });
+    let appends = sealer.take_all(Moment { instant: Instant::now(), clock: ClockState::Unsynced });
+    let [Append::Block { frame, .. }] = &appends[..] else { panic!("{appends:?}") };
+    let line = frame::decompress(Encoding::Zstd, frame, 1 << 20).unwrap();
+    let Line::Block(block) = Line::decode(line.trim_ascii_end()).unwrap() else { panic!("no block") };
+    assert_eq!(
+        (block.first(), block.last(), block.clock()),
+        (1, 5, Some((BootId::from_random([2; 16]), ClockState::Unsynced)))
+    );
+    assert_eq!(block.identity().epoch, Epoch::from_random([1; 16]));
+}
