@@ -11,7 +11,7 @@ use lineside_buffer::Buffer;
 use lineside_config::Config;
 use lineside_testbed::ingest::{Ingest, Options};
 use lineside_testbed::pki::Pki;
-use lineside_testbed::plant::machine::{Format, OVEN, PRESS, Point, Points, ROBOT, Table};
+use lineside_testbed::plant::machine::{OVEN, PRESS, Point, Points, ROBOT};
 use lineside_testbed::plant::{Plant, running_clock};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
@@ -166,23 +166,14 @@ impl Stage {
 }
 
 fn write_signal(text: &mut String, point: &Point) -> std::fmt::Result {
-    let table = match point.table {
-        Table::Coil => "coil",
-        Table::Discrete => "discrete",
-        Table::Holding => "holding",
-        Table::Input => "input",
-    };
-    let kind = match point.format {
-        Format::Bit => "type = \"bool\"",
-        Format::U16 => "type = \"u16\"",
-        Format::I16 => "type = \"i16\"",
-        Format::U32 => "type = \"u32\"\norder = \"ABCD\"",
-        Format::F32Cdab => "type = \"f32\"\norder = \"CDAB\"",
-    };
-    let Point { name, address, scale, unit, .. } = point;
-    write!(text, "[[device.signal]]\nname = \"{name}\"\nregister = \"{table}:{address}\"\n{kind}\n")?;
-    #[expect(clippy::float_cmp, reason = "1 is the constant for no scaling")]
-    if *scale != 1.0 {
+    let Point { name, table, address, format, scale, unit, .. } = point;
+    let (kind, order) = format.configuration();
+    let table = table.name();
+    write!(text, "[[device.signal]]\nname = \"{name}\"\nregister = \"{table}:{address}\"\ntype = \"{kind}\"\n")?;
+    if let Some(order) = order {
+        writeln!(text, "order = \"{order}\"")?;
+    }
+    if (scale - 1.0).abs() > f64::EPSILON {
         writeln!(text, "scale = {scale}")?;
     }
     if !unit.is_empty() {

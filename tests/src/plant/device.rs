@@ -84,7 +84,7 @@ impl State {
         }
         log.push_back(*request);
         drop(log);
-        let fault = lock(&self.faults).take();
+        let fault = lock(&self.faults).take(request.unit);
         let Some(machine) = self.units.get(&request.unit) else {
             return (request.exception(NO_ANSWER_FROM_TARGET), fault);
         };
@@ -174,6 +174,15 @@ impl Device {
     /// Spoils every reply from now on; `None` heals.
     pub fn fault(&self, fault: Option<Fault>) {
         lock(&self.state.faults).always = fault;
+    }
+
+    /// Spoils every reply of this unit from now on, whatever the device as a whole does; `None` heals.
+    pub fn fault_of(&self, unit: u8, fault: Option<Fault>) {
+        let units = &mut lock(&self.state.faults).units;
+        match fault {
+            Some(fault) => units.insert(unit, fault),
+            None => units.remove(&unit),
+        };
     }
 
     /// Spoils the replies to the next requests, one each, after those that are queued already.

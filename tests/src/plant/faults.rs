@@ -1,6 +1,6 @@
 //! What a hostile or a broken device does to its replies. Every one of them has been seen in a plant.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::frame::Request;
@@ -105,17 +105,19 @@ fn resize(frame: &mut Vec<u8>, with: impl Fn(usize) -> usize) {
     }
 }
 
-/// Which fault comes next: those that were queued for single requests first, then the one that holds until further
-/// notice.
+/// Which fault comes next: those that were queued for single requests first, then what holds until further notice,
+/// of the unit before that of the whole device.
 #[derive(Debug, Default)]
 pub(super) struct Faults {
     pub(super) always: Option<Fault>,
+    pub(super) units: BTreeMap<u8, Fault>,
     pub(super) next: VecDeque<Fault>,
 }
 
 impl Faults {
-    pub(super) fn take(&mut self) -> Option<Fault> {
-        self.next.pop_front().or_else(|| self.always.clone())
+    pub(super) fn take(&mut self, unit: u8) -> Option<Fault> {
+        let lasting = || self.units.get(&unit).or(self.always.as_ref()).cloned();
+        self.next.pop_front().or_else(lasting)
     }
 }
 

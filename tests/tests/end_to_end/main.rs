@@ -1,6 +1,7 @@
 //! The real daemon, as a child process, between devices and the reference receiver. Each test has a site of its own
 //! ([`site`]) and ends with the ledger of both sides.
 
+mod hostile;
 mod line;
 #[cfg(feature = "peers")]
 mod peers;
