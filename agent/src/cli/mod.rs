@@ -105,6 +105,13 @@ fn complain(problems: &Problems) -> io::Result<()> {
     writeln!(err, "{}", problems.render(colour))
 }
 
+/// One JSON document and a line feed.
+fn write_json(out: &mut dyn Write, document: &impl serde::Serialize) -> io::Result<()> {
+    // As an error of the output it keeps its kind, so that a reader who has seen enough is no defect.
+    serde_json::to_writer_pretty(&mut *out, document).map_err(io::Error::from)?;
+    writeln!(out)
+}
+
 /// Tells a person something that is not the command's output.
 fn tell(text: impl std::fmt::Display) -> io::Result<()> {
     writeln!(io::stderr(), "lineside: {text}")

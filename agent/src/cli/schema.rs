@@ -27,7 +27,6 @@ pub(super) fn run(options: &Options, out: &mut dyn Write) -> anyhow::Result<Exit
         Of::Config => lineside_config::schema(),
         Of::Status => schemars::schema_for!(Status).to_value(),
     };
-    serde_json::to_writer_pretty(&mut *out, &schema)?;
-    writeln!(out)?;
+    super::write_json(out, &schema)?;
     Ok(Exit::Fine)
 }

@@ -49,8 +49,7 @@ pub(super) fn run(config: &Path, options: &Options, out: &mut dyn Write) -> anyh
 
 fn show(status: &Status, json: bool, out: &mut dyn Write) -> anyhow::Result<()> {
     if json {
-        serde_json::to_writer_pretty(&mut *out, status)?;
-        writeln!(out)?;
+        super::write_json(out, status)?;
     } else {
         write!(out, "{}", table(status, clock::now().0))?;
     }

@@ -54,15 +54,13 @@ pub(super) struct Screen {
     terminal: bool,
     drawn: usize,
     phase: Option<Phase>,
-    /// The largest backlog so far, which is what the bar is measured by.
-    most: u64,
 }
 
 const BAR: usize = 40;
 
 impl Screen {
     pub(super) fn new(terminal: bool) -> Self {
-        Screen { terminal, drawn: 0, phase: None, most: 1 }
+        Screen { terminal, drawn: 0, phase: None }
     }
 
     /// What plays, before it begins.
@@ -79,9 +77,7 @@ impl Screen {
             }
             return writeln!(out, "{}", line(view));
         }
-        let pending = view.status.lanes.iter().map(|lane| lane.pending).sum::<u64>();
-        self.most = self.most.max(pending);
-        let picture = picture(view, pending, self.most);
+        let picture = picture(view);
         if self.drawn > 0 {
             write!(out, "\x1b[{}F\x1b[J", self.drawn)?;
         }
@@ -111,14 +107,14 @@ fn line(view: &View) -> String {
     text
 }
 
-fn picture(view: &View, pending: u64, most: u64) -> String {
+fn picture(view: &View) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.
-    let _ = draw(&mut text, view, pending, most);
+    let _ = draw(&mut text, view);
     text
 }
 
-fn draw(out: &mut String, view: &View, pending: u64, most: u64) -> std::fmt::Result {
+fn draw(out: &mut String, view: &View) -> std::fmt::Result {
     let (elapsed, length) = (view.elapsed.as_secs_f64(), view.length.as_secs_f64());
     writeln!(out, "\n  {}{}\x1b[0m", view.phase.colour(), view.phase.text())?;
     writeln!(out, "  {}  {elapsed:.0} of {length:.0} s\n", bar(elapsed / length, '─', ' '))?;
@@ -126,9 +122,12 @@ fn draw(out: &mut String, view: &View, pending: u64, most: u64) -> std::fmt::Res
     for (signal, value) in &view.latest {
         writeln!(out, "    {signal:<32} {value:>16}")?;
     }
+    let sum = |count: fn(&Lane) -> u64| view.status.lanes.iter().map(count).sum::<u64>();
+    let (pending, collected) = (sum(|lane| lane.pending), sum(|lane| lane.collected));
     #[expect(clippy::cast_precision_loss, reason = "a bar of forty characters")]
-    let share = pending as f64 / most as f64;
-    writeln!(out, "\n  buffer  {}{}\x1b[0m {pending} pending", view.phase.colour(), bar(share, '█', '░'))?;
+    let share = pending as f64 / collected.max(1) as f64;
+    let bar = bar(share, '█', '░');
+    writeln!(out, "\n  buffer  {}{bar}\x1b[0m {pending} of {collected} wait", view.phase.colour())?;
     writeln!(out, "          {} of {}\n", size(view.status.buffer.bytes), size(view.status.buffer.max_bytes))?;
     for lane in &view.status.lanes {
         let Lane { name, collected, delivered, pending, quarantined, dropped, .. } = lane;
