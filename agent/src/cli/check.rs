@@ -21,7 +21,9 @@ pub(super) fn run(path: &Path, out: &mut dyn Write) -> anyhow::Result<Exit> {
     }
     let plant = assemble::assemble(&config);
     let signals = plant.catalogue.signals().len();
-    writeln!(out, "{} is fine: {} devices, {signals} signals", path.display(), config.devices.len())?;
+    let (devices, signals) = (super::counted(config.devices.len(), "device"), super::counted(signals, "signal"));
+    write!(out, "{} is fine: {devices}, {signals}", path.display())?;
+    writeln!(out, "{}", if config.devices.is_empty() { "; nothing is read before a device is enabled" } else { "" })?;
     Ok(Exit::Fine)
 }
 
@@ -40,5 +42,6 @@ pub(super) fn uplink(config: &Config) -> Vec<Problem> {
              until then everything is collected and kept, and nothing is sent",
         ));
     }
+    findings.sort_by(|a, b| a.place.cmp(&b.place));
     findings
 }

@@ -17,11 +17,22 @@ use lineside_config::{Config, Problems};
 use crate::exit::Exit;
 use crate::memory;
 
-/// Polls machines, keeps what it reads through outages, and delivers it exactly once.
+/// What [`Exit`] promises, for whoever writes a script.
+const EXIT_CODES: &str = "\
+Exit codes:
+   0  done
+   1  a device did not answer (read), a reading was lost (demo)
+  64  the command line is wrong
+  69  the daemon is not running (status)
+  70  a defect of lineside; please report it
+  74  the buffer, or the socket beside it, cannot be opened (run)
+  78  the configuration is wrong";
+
+/// Reads machines, keeps the readings through outages, and delivers each of them exactly once.
 #[derive(Debug, Parser)]
-#[command(name = "lineside", version, max_term_width = 100)]
+#[command(name = "lineside", version, after_help = EXIT_CODES)]
 pub struct Cli {
-    /// The configuration file
+    /// Configuration file
     #[arg(long, global = true, value_name = "FILE", default_value = "/etc/lineside/lineside.toml")]
     config: PathBuf,
     #[command(subcommand)]
@@ -30,19 +41,36 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the daemon in the foreground, until SIGTERM or SIGINT
+    /// Run the daemon in the foreground, until SIGTERM or Ctrl-C
+    ///
+    /// Machines are read and the readings are kept in the buffer, whatever is wrong with the cloud, the
+    /// certificate or the source address; that is logged, and `lineside status` shows it.
+    ///
+    /// Logs to stderr: LINESIDE_LOG=debug more, LINESIDE_LOG=warn less than the default, info.
+    #[command(verbatim_doc_comment)]
     Run,
-    /// Check the configuration and the uplink's certificate, key and source address; touches no device
+    /// Check the configuration file, the certificate, its key and the source address
+    ///
+    /// Everything that is wrong is reported at once, with line, column and remedy. Contacts neither devices
+    /// nor the cloud.
+    #[command(verbatim_doc_comment)]
     Check,
-    /// Tell what the daemon collects, delivers, holds and has dropped
+    /// Show what was collected, delivered, held and dropped, and the state of the cloud and the devices
+    ///
+    /// Where the daemon is not running, the numbers come from the buffer's file, and the exit code is 69.
+    #[command(verbatim_doc_comment)]
     Status(status::Options),
-    /// Show the requests that the configured signals make
+    /// Show the Modbus requests that the configured signals make, without sending any
     Plan(plan::Options),
-    /// Read a device once: raw, decoded, with quality and timing
+    /// Read a device once: raw registers, values with unit and quality, and how long it took
+    ///
+    /// The daemon may go on running, if the device has a connection to spare. Nothing that is read here goes
+    /// to the cloud. The exit code is 1 where a request gave no values.
+    #[command(verbatim_doc_comment)]
     Read(read::Options),
-    /// Print the JSON Schema of the configuration or of `status --json`
+    /// Print the JSON Schema of the configuration file or of `status --json`
     Schema(schema::Options),
-    /// Show the whole line at work: a simulated plant, a cloud, and an outage in the middle
+    /// Show the whole line at work: simulated machines, a cloud, and an outage in the middle
     #[cfg(feature = "demo")]
     Demo(DemoOptions),
 }
@@ -51,7 +79,7 @@ enum Command {
 #[cfg(feature = "demo")]
 #[derive(Debug, clap::Args)]
 struct DemoOptions {
-    /// How long it takes, from 10 to 3600
+    /// How long it takes, from 10 to 3600 seconds
     #[arg(long, value_name = "N", default_value_t = 45, value_parser = clap::value_parser!(u64).range(10..=3600))]
     seconds: u64,
 }
@@ -103,6 +131,20 @@ fn complain(problems: &Problems) -> io::Result<()> {
     let mut err = io::stderr().lock();
     let colour = err.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     writeln!(err, "{}", problems.render(colour))
+}
+
+/// `1 signal`, `2 signals`.
+fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
+/// At most the first twenty names, for a message.
+fn first_of<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    const MOST: usize = 20;
+    let mut names = names.into_iter();
+    let shown: Vec<&str> = names.by_ref().take(MOST).collect();
+    let more = names.count();
+    shown.join(", ") + &if more > 0 { format!(" and {more} more") } else { String::new() }
 }
 
 /// One JSON document and a line feed.

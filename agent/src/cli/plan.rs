@@ -12,7 +12,7 @@ use crate::exit::Exit;
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
-    /// Only these devices
+    /// Only these devices, by their names in the configuration; all of them where none is named
     #[arg(value_name = "DEVICE")]
     devices: Vec<String>,
 }
@@ -30,14 +30,8 @@ pub(super) fn run(config: &Path, options: &Options, out: &mut dyn Write) -> anyh
         }
     };
     for device in wanted {
-        let signals = device.signals.len();
-        writeln!(
-            out,
-            "{} · modbus-tcp {} unit {} · {signals} signals",
-            device.name,
-            device.line.address(),
-            device.unit
-        )?;
+        let signals = super::counted(device.signals.len(), "signal");
+        writeln!(out, "{} · modbus-tcp {} unit {} · {signals}", device.name, device.line.address(), device.unit)?;
         let plan = plan(device).to_string();
         for line in plan.lines() {
             writeln!(out, "  {line}")?;
@@ -47,20 +41,29 @@ pub(super) fn run(config: &Path, options: &Options, out: &mut dyn Write) -> anyh
     Ok(Exit::Fine)
 }
 
-/// No device has this name.
+/// No device that is read has this name.
 #[derive(Debug, thiserror::Error)]
-#[error("no device is called `{name}`; the configuration has: {known}")]
-pub(super) struct UnknownDevice {
-    name: String,
-    known: String,
+pub(super) enum UnknownDevice {
+    /// There are others.
+    #[error("no enabled device is called `{name}`; the configuration has {known}")]
+    Known {
+        /// As asked for.
+        name: String,
+        /// The first of those that are.
+        known: String,
+    },
+    /// There is none at all.
+    #[error("the configuration has no device that is enabled; remove `enabled = false` from `{0}`, or add it")]
+    None(String),
 }
 
 /// The devices of these names in the order of the configuration, or all where none is named.
 pub(super) fn select<'a>(config: &'a Config, names: &[String]) -> Result<Vec<&'a settings::Device>, UnknownDevice> {
     let all = config.devices.iter().map(|Device::Modbus(device)| device);
     if let Some(name) = names.iter().find(|name| !all.clone().any(|device| device.name.as_str() == name.as_str())) {
-        let known: Vec<&str> = all.map(|device| device.name.as_str()).take(20).collect();
-        return Err(UnknownDevice { name: name.clone(), known: known.join(", ") });
+        let known = super::first_of(all.map(|device| device.name.as_str()));
+        let name = name.clone();
+        return Err(if known.is_empty() { UnknownDevice::None(name) } else { UnknownDevice::Known { name, known } });
     }
     Ok(all.filter(|device| names.is_empty() || names.iter().any(|name| name == device.name.as_str())).collect())
 }

@@ -17,9 +17,10 @@ use crate::exit::Exit;
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
-    /// Which device
+    /// The device, by its name in the configuration
+    #[arg(value_name = "DEVICE")]
     device: String,
-    /// Only these of its signals
+    /// Only these of its signals; all of them where none is named
     #[arg(value_name = "SIGNAL")]
     signals: Vec<String>,
 }
@@ -38,7 +39,8 @@ pub(super) fn run(config: &Path, options: &Options, out: &mut dyn Write) -> anyh
         }
     };
     if let Err(unknown) = keep_only(&mut device, &options.signals) {
-        super::tell(format_args!("{} has no signal `{unknown}`", device.name))?;
+        let known = super::first_of(device.signals.iter().map(|signal| signal.name.as_str()));
+        super::tell(format_args!("{} has no signal `{unknown}`; it has {known}", device.name))?;
         return Ok(Exit::Usage);
     }
     let attempts = super::runtime()?.block_on(read_once(&device, &plan(&device)));
@@ -65,7 +67,7 @@ fn show(device: &Device, attempt: &Attempt, out: &mut dyn Write) -> anyhow::Resu
     let function = attempt.request.table.read_function();
     write!(out, "{} · function {function}, {}", device.name, attempt.request)?;
     match &attempt.result {
-        Ok(raw) => writeln!(out, " · {:.1} ms\n  raw  {}", attempt.elapsed.as_secs_f64() * 1e3, hex(raw))?,
+        Ok(raw) => writeln!(out, " · {:.1} ms\n  raw  {}", attempt.elapsed.as_secs_f64() * 1e3, hex(raw).trim_end())?,
         Err(failure) => writeln!(out, "\n  {failure}")?,
     }
     let signals = attempt.request.signals.iter().filter_map(|at| device.signals.get(*at));
@@ -76,7 +78,10 @@ fn show(device: &Device, attempt: &Attempt, out: &mut dyn Write) -> anyhow::Resu
 }
 
 fn row(signal: &Signal, sample: &Sample) -> String {
-    let value = sample.value().map_or("—".to_owned(), value::text);
+    let (value, unit) = match sample.value() {
+        Some(value) => (value::text(value), signal.unit.as_deref().unwrap_or_default()),
+        None => ("—".to_owned(), ""),
+    };
     let quality = match sample.quality() {
         Quality::Good(None) => "good".to_owned(),
         Quality::Good(Some(reason)) => format!("good ({reason})"),
@@ -84,7 +89,6 @@ fn row(signal: &Signal, sample: &Sample) -> String {
         Quality::Bad(reason) => format!("bad ({reason})"),
     };
     let source = format!("{} {}", signal.address, signal.layout);
-    let unit = signal.unit.as_deref().unwrap_or_default();
     format!("{:<32} {source:<24} {value:>20} {unit:<8} {quality}", signal.name.as_str())
 }
 

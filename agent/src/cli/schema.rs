@@ -9,7 +9,7 @@ use crate::status::Status;
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
-    /// Of what
+    /// What is to be described
     #[arg(default_value = "config")]
     of: Of,
 }

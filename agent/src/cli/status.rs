@@ -1,10 +1,11 @@
 //! `lineside status`: asks the daemon; where none runs, it says so and shows the ledger from the file.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use clap::Args;
-use lineside_buffer::Buffer;
+use lineside_buffer::{Buffer, OpenError};
 
 use crate::api::{self, AskError};
 use crate::exit::Exit;
@@ -13,10 +14,13 @@ use crate::{clock, daemon};
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
-    /// As one JSON document (`lineside schema status`)
+    /// As one JSON document for scripts; `lineside schema status` describes it
     #[arg(long)]
     json: bool,
 }
+
+/// What to do about a daemon that does not run.
+const START: &str = "Start it with `systemctl start lineside`";
 
 pub(super) fn run(config: &Path, options: &Options, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let config = match super::load(config)? {
@@ -24,27 +28,38 @@ pub(super) fn run(config: &Path, options: &Options, out: &mut dyn Write) -> anyh
         Err(exit) => return Ok(exit),
     };
     let socket = api::socket(&config.buffer.directory);
-    let (status, exit) = match super::runtime()?.block_on(api::ask(&socket)) {
-        Ok(status) => (status, Exit::Fine),
+    match super::runtime()?.block_on(api::ask(&socket)) {
+        Ok(status) => {
+            show(&status, options.json, out)?;
+            return Ok(Exit::Fine);
+        }
+        Err(_) if is_closed_to_us(&socket) => super::tell(format_args!(
+            "this user may not ask the daemon: permission denied on {}. Ask as root, or as a member of the group that \
+             it belongs to",
+            socket.display()
+        ))?,
         Err(error @ AskError::NotRunning(_)) => {
             match Buffer::read_stats(&config.buffer.directory, config.buffer.max_size) {
                 Ok(stats) => {
-                    super::tell(format_args!("{error}; this is the ledger as it lies on disk"))?;
-                    (daemon::stopped(&config, &stats), Exit::Unavailable)
+                    super::tell(format_args!("{error}. {START}. What the buffer holds:"))?;
+                    show(&daemon::stopped(&config, &stats), options.json, out)?;
+                }
+                Err(OpenError::Access { path, source }) if source.kind() == ErrorKind::NotFound => {
+                    super::tell(format_args!("{error}, and there is no {} yet. {START}", path.display()))?;
                 }
                 Err(unreadable) => {
-                    super::tell(format_args!("{error}, and there is no ledger to show: {unreadable}"))?;
-                    return Ok(Exit::Unavailable);
+                    super::tell(format_args!("{error}, and what it has kept cannot be shown: {unreadable}"))?;
                 }
             }
         }
-        Err(error) => {
-            super::tell(error)?;
-            return Ok(Exit::Unavailable);
-        }
-    };
-    show(&status, options.json, out)?;
-    Ok(exit)
+        Err(error) => super::tell(error)?,
+    }
+    Ok(Exit::Unavailable)
+}
+
+/// Whether a daemon may well be running, and it is only this user who cannot reach it.
+fn is_closed_to_us(socket: &Path) -> bool {
+    UnixStream::connect(socket).is_err_and(|error| error.kind() == ErrorKind::PermissionDenied)
 }
 
 fn show(status: &Status, json: bool, out: &mut dyn Write) -> anyhow::Result<()> {

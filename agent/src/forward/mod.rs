@@ -92,10 +92,12 @@ impl Forwarder {
     pub async fn run(mut self, finish: CancellationToken) {
         let mut commits = self.buffer.stats();
         loop {
+            // Asked before the step: what is committed while it runs is found by one more.
+            let finishing = finish.is_cancelled();
             commits.mark_unchanged();
             match self.step().await {
                 Next::Again => {}
-                Next::Idle | Next::Pause(_) if finish.is_cancelled() => return,
+                Next::Idle | Next::Pause(_) if finishing => return,
                 Next::Idle => tokio::select! {
                     changed = commits.changed() => if changed.is_err() { return },
                     // Once more round: what was committed last is still to be sent.
@@ -164,9 +166,11 @@ impl Forwarder {
         tracing::debug!(key = %sent.key(), bytes, ?verdict, "sent");
         match verdict {
             Verdict::Settled { accepted, rejected, limits, .. } => {
-                if let Some(most) = limits.and_then(|limits| limits.max_bytes) {
-                    self.body = usize::try_from(most).unwrap_or(BODY).clamp(LEAST_BODY, BODY);
-                }
+                self.body = match limits.and_then(|limits| limits.max_bytes) {
+                    Some(most) => usize::try_from(most).unwrap_or(BODY).clamp(LEAST_BODY, BODY),
+                    // Halved at once, grown slowly: a cloud that names no limit is not asked for too much for long.
+                    None => (self.body + LEAST_BODY).min(BODY),
+                };
                 let quarantine = rejected.into_iter().map(|part| quarantine(part.range, part.problem, part.detail));
                 let quarantine = quarantine.collect();
                 self.progress();

@@ -121,6 +121,7 @@ fn now() -> i64 {
 
 /// Collects the requests that come from now on until they are as wanted.
 async fn requests_until(device: &Device, what: &str, mut enough: impl FnMut(&[Request]) -> bool) -> Vec<Request> {
+    drop(device.take_log());
     let mut log = Vec::new();
     let wait = async {
         let mut tick = interval(Duration::from_millis(5));
@@ -190,11 +191,9 @@ async fn every_fault_gives_bad_readings_with_its_reason_and_never_a_wrong_value(
     let mut phases = Vec::new();
     for (fault, fitting) in menu() {
         let begin = now();
-        device.take_log();
         device.fault(Some(fault.clone()));
         requests_until(device, "requests under a fault", |log| log.len() >= REQUESTS_UNDER_FAULT).await;
         device.fault(None);
-        device.take_log();
         let healed = now();
         whole_cycles(device, &[1, 2], 4).await;
         phases.push((begin, healed, format!("{fault:?}"), fitting));
@@ -233,7 +232,7 @@ async fn a_storm_of_faults_between_good_answers_never_gives_a_wrong_value() {
 
     // Every fault in two neighbourhoods: 7 and 11 are coprime to the length, so both walks visit each of them.
     let menu: Vec<Fault> = menu().into_iter().map(|(fault, _)| fault).collect();
-    assert!(menu.len() % 7 != 0 && menu.len() % 11 != 0);
+    assert!(!menu.len().is_multiple_of(7) && !menu.len().is_multiple_of(11));
     let walk = |step: usize| (0..menu.len()).map(move |at| at * step);
     let storm = walk(7).chain(walk(11)).flat_map(|at| {
         // An answer that is late and not too late, so that good answers stand among the bad ones.
@@ -241,7 +240,6 @@ async fn a_storm_of_faults_between_good_answers_never_gives_a_wrong_value() {
     });
     let storm: Vec<Fault> = storm.collect();
     let length = storm.len();
-    device.take_log();
     device.fault_next(storm);
     requests_until(device, "the end of the storm", |log| log.len() > length).await;
     let healed = now();
@@ -282,7 +280,6 @@ async fn a_dead_unit_costs_the_others_of_its_line_no_reading() {
     whole_cycles(device, &[1], 20).await;
     let healed = now();
     device.fault_of(2, None);
-    device.take_log();
     whole_cycles(device, &[1, 2], 4).await;
     let (exit, status) = daemon.stop();
     assert!(exit.success());

@@ -113,7 +113,7 @@ async fn a_kill_in_the_middle_of_an_outage_loses_nothing_that_was_committed() {
 async fn a_lost_device_is_bad_readings_and_one_event_and_comes_back() {
     let site = Site::new();
     let (plant, devices) = plant();
-    let config = site.configure("", "", &format!("{devices}"));
+    let config = site.configure("", "", &devices);
     let daemon = site.start(&config);
     site.received("readings", |c| c.readings >= 100).await;
     plant.device("press-7").unwrap().switch_off().await;

@@ -1,8 +1,11 @@
 //! The real daemon, as a child process, between devices and the reference receiver. Each test has a site of its own
 //! ([`site`]) and ends with the ledger of both sides.
 
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "the helpers of tests are tests too")]
+
 mod hostile;
 mod line;
 #[cfg(feature = "peers")]
 mod peers;
 mod site;
+mod uplink;

@@ -30,12 +30,19 @@ pub(crate) struct Site {
 impl Site {
     /// A receiver that lets in [`PINNED`] alone.
     pub(crate) fn new() -> Self {
+        Site::with(|_| ())
+    }
+
+    /// The same, with what `change` makes of its options.
+    pub(crate) fn with(change: impl FnOnce(&mut Options)) -> Self {
         let directory = TempDir::with_prefix("lineside-test-").unwrap();
         let pki = Pki::new(directory.path().join("pki")).unwrap();
         let server = pki.server(&["localhost", "127.0.0.1"]).unwrap();
         let client = pki.client("gw-test").unwrap();
         let database = directory.path().join("cloud.db");
-        let ingest = Ingest::start(Options { allow: vec![PINNED], ..Options::new(&pki, server, database) }).unwrap();
+        let mut options = Options { allow: vec![PINNED], ..Options::new(&pki, server, database) };
+        change(&mut options);
+        let ingest = Ingest::start(options).unwrap();
         Site { directory, pki, client, ingest }
     }
 
@@ -110,7 +117,7 @@ impl Site {
 }
 
 /// One lane as the status tells it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ledger {
     pub(crate) collected: u64,
     pub(crate) delivered: u64,
