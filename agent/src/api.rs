@@ -3,6 +3,7 @@
 
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -64,6 +65,13 @@ pub enum AskError {
     /// Nobody listens.
     #[error("no daemon listens on {}", .0.display())]
     NotRunning(PathBuf),
+    /// This user may not connect.
+    #[error(
+        "this user may not ask the daemon: permission denied on {}. Ask as root, or as a member of the group that it \
+         belongs to",
+        .0.display()
+    )]
+    NotAllowed(PathBuf),
     /// Somebody listens and does not answer as a daemon of this version does.
     #[error("the daemon on {} gave no status: {cause}; look at its log (journalctl -u lineside)", path.display())]
     NoAnswer {
@@ -79,16 +87,21 @@ pub enum AskError {
 /// # Errors
 /// See [`AskError`].
 pub async fn ask(socket: &Path) -> Result<Status, AskError> {
-    let no_answer = |error: reqwest::Error| AskError::NoAnswer { path: socket.to_owned(), cause: error.to_string() };
-    let client = reqwest::Client::builder().unix_socket(socket).timeout(ANSWER).build().map_err(no_answer)?;
-    let answer =
-        client.get("http://lineside/v1/status").send().await.map_err(|error| {
-            if error.is_connect() { AskError::NotRunning(socket.to_owned()) } else { no_answer(error) }
-        })?;
-    let body = answer.bytes().await.map_err(no_answer)?;
-    let unreadable =
-        |error: serde_json::Error| AskError::NoAnswer { path: socket.to_owned(), cause: error.to_string() };
-    serde_json::from_slice(&body).map_err(unreadable)
+    // What the HTTP library says of a socket that it cannot open does not tell these apart.
+    match UnixStream::connect(socket).map_err(|error| error.kind()) {
+        Err(io::ErrorKind::PermissionDenied) => return Err(AskError::NotAllowed(socket.to_owned())),
+        Err(io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+            return Err(AskError::NotRunning(socket.to_owned()));
+        }
+        _ => {}
+    }
+    let no_answer = |cause: String| AskError::NoAnswer { path: socket.to_owned(), cause };
+    let fetched = async {
+        let client = reqwest::Client::builder().unix_socket(socket).timeout(ANSWER).build()?;
+        client.get("http://lineside/v1/status").send().await?.bytes().await
+    };
+    let body = fetched.await.map_err(|error: reqwest::Error| no_answer(error.to_string()))?;
+    serde_json::from_slice(&body).map_err(|error| no_answer(error.to_string()))
 }
 
 /// Longest wait for a status.

@@ -15,12 +15,12 @@ use lineside_protocols::health::SharedHealth;
 use lineside_protocols::wire::frame::{CompressError, Compressor};
 use lineside_protocols::wire::identity::{Epoch, Identity};
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::assemble::{self, Plant};
 use crate::collect::{Collector, Intake, Origin};
-use crate::forward::{Forwarder, Report};
+use crate::forward::{Forwarder, Report, StoredCatalogue};
 use crate::status::{self, Status};
 use crate::{api, clock, memory};
 
@@ -28,6 +28,11 @@ use crate::{api, clock, memory};
 const LAST_SEND: Duration = Duration::from_secs(5);
 /// What an adapter gets to stop; a read in progress is given up after it.
 const STOP_READING: Duration = Duration::from_secs(2);
+/// How long somebody else may hold the buffer at the start.
+const IN_USE: Duration = Duration::from_secs(2);
+/// How many earlier epochs the first event names. A daemon that is restarted all day in an outage must not fill the
+/// buffer with them.
+const EARLIER: usize = 32;
 /// From when on the rate of collection is known well enough.
 const MEASURED: Duration = Duration::from_secs(10);
 /// How long acknowledgements wait for an append to be committed with.
@@ -64,7 +69,8 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         max_bytes: config.buffer.max_size,
         max_commit_delay: ACKS_WAIT,
     };
-    let (buffer, opened) = Buffer::open(&settings, &epoch.to_string(), clock::now().0)?;
+    let agent = config.agent.id.as_str();
+    let (buffer, opened) = open(|| Buffer::open(&settings, agent, &epoch.to_string(), clock::now().0)).await?;
     let listener = api::listen(&api::socket(&config.buffer.directory))?;
 
     let plant = assemble::assemble(&config);
@@ -77,8 +83,9 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     };
     let mut compressor = Compressor::new(config.uplink.encoding)?;
     let catalogue =
-        Append::Catalogue { id: plant.catalogue.id().to_string(), frame: compressor.compress(plant.catalogue.line())? };
-    if let Err(error) = buffer.append(vec![catalogue]) {
+        StoredCatalogue { id: plant.catalogue.id().to_string(), frame: compressor.compress(plant.catalogue.line())? };
+    let StoredCatalogue { id, frame } = catalogue.clone();
+    if let Err(error) = buffer.append(vec![Append::Catalogue { id, frame }]) {
         tracing::error!(%error, "a defect: a buffer that was just opened takes no catalogue; please report it");
     }
 
@@ -89,6 +96,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         config.uplink.clone(),
         config.agent.id.clone(),
         buffer.clone(),
+        catalogue,
         Compressor::new(config.uplink.encoding)?,
         report.clone(),
     );
@@ -136,6 +144,17 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     Ok(())
 }
 
+/// Opens the buffer. `lineside status` of a stopped daemon holds the file for a moment: that is waited for.
+async fn open<T>(mut open: impl FnMut() -> Result<T, OpenError>) -> Result<T, OpenError> {
+    let deadline = Instant::now() + IN_USE;
+    loop {
+        match open() {
+            Err(OpenError::InUse { .. }) if Instant::now() < deadline => sleep(IN_USE / 10).await,
+            other => return other,
+        }
+    }
+}
+
 /// Waits for all tasks of a set, at most this long, then ends what is left.
 async fn end(tasks: &mut JoinSet<()>, patience: Duration) {
     let all = async { while tasks.join_next().await.is_some() {} };
@@ -145,13 +164,14 @@ async fn end(tasks: &mut JoinSet<()>, patience: Duration) {
 }
 
 fn announce(intake: &Intake, config: &Config, opened: Opened, signals: usize) {
-    let earlier = opened.earlier.into_iter().map(|known| Earlier {
+    let more = opened.earlier.len().saturating_sub(EARLIER);
+    let earlier = opened.earlier.into_iter().skip(more).map(|known| Earlier {
         epoch: known.epoch,
         lane: known.lane.name().to_owned(),
         last: known.last,
     });
     let version = env!("CARGO_PKG_VERSION").to_owned();
-    let started = Kind::AgentStarted { version, earlier: earlier.collect() };
+    let started = Kind::AgentStarted { version, earlier: earlier.collect(), more: more as u64 };
     let loaded = Kind::ConfigurationLoaded { sha256: config.sha256.clone(), devices: config.devices.len(), signals };
     for kind in [started, loaded] {
         intake.event(Event { time: clock::now(), kind });

@@ -93,7 +93,7 @@ async fn drain(buffer: &Buffer, readings: u64, what: &str) {
 fn open(directory: &Path, epoch: &str) -> Buffer {
     let settings =
         Settings { directory: directory.to_owned(), max_bytes: 2 << 30, max_commit_delay: Duration::from_secs(1) };
-    Buffer::open(&settings, epoch, 0).unwrap().0
+    Buffer::open(&settings, "gw-paint-01", epoch, 0).unwrap().0
 }
 
 fn block(at: u64, count: u64) -> Append {

@@ -44,16 +44,18 @@ struct Inner {
 }
 
 impl Buffer {
-    /// Opens the buffer under a new epoch, at `now_ms` (Unix ms). Numbers of both lanes begin with 1.
+    /// Opens the buffer under a new epoch of `agent`, at `now_ms` (Unix ms). Numbers of both lanes begin with 1.
+    ///
+    /// What earlier epochs owe keeps the agent that they were opened with.
     ///
     /// # Errors
     /// Everything that [`OpenError`] lists. The file is left as it is.
-    pub fn open(settings: &Settings, epoch: &str, now_ms: i64) -> Result<(Buffer, Opened), OpenError> {
+    pub fn open(settings: &Settings, agent: &str, epoch: &str, now_ms: i64) -> Result<(Buffer, Opened), OpenError> {
         if settings.max_bytes < LEAST_BYTES {
             return Err(OpenError::TooSmall { max_bytes: settings.max_bytes, least: "16MiB" });
         }
         let failed = |why: String| OpenError::Failed { path: settings.directory.join(open::FILE), why };
-        let (store, opened) = open::open(&settings.directory, settings.max_bytes, epoch, now_ms)?;
+        let (store, opened) = open::open(&settings.directory, settings.max_bytes, agent, epoch, now_ms)?;
         let queue = Arc::new(Queue::new());
         let (writer, stats) = Writer::new(store, queue.clone(), settings.max_bytes, settings.max_commit_delay)
             .map_err(|error| failed(error.to_string()))?;
@@ -98,12 +100,13 @@ impl Buffer {
     /// The oldest that `lane` owes, at least one entry and up to about `max_bytes` of frames; behind `after` if given.
     ///
     /// Everything in it is committed, and in flight until the peek is dropped. `None` if nothing is owed, if the disk
-    /// cannot be read (see [`Stats::state`]) or if the buffer has stopped; [`Buffer::stats`] tells when to ask again.
+    /// cannot be read or does not take what is to be told (see [`Stats::state`]), or if the buffer has stopped; [`Buffer::stats`] tells when to ask again.
     pub async fn peek(&self, lane: Lane, max_bytes: usize, after: Option<Cursor>) -> Option<Peek> {
         self.ask(|reply| Request::Peek { lane, max_bytes, after, reply }).await.ok().flatten()
     }
 
-    /// Applies what the cloud said of a peek; committed with the next append, or after `max_commit_delay`.
+    /// Applies what the cloud said of a peek; committed with the next append, or after `max_commit_delay`. What it newly
+    /// sets aside is committed before the next peek tells of it.
     ///
     /// Only what the peek covers can be settled by it: an answer that names other numbers deletes nothing.
     ///

@@ -136,12 +136,19 @@ impl FromStr for GapReason {
 #[derive(Debug)]
 #[must_use = "dropping a peek lets go of what is in flight"]
 pub struct Peek {
+    pub(crate) agent: String,
     pub(crate) epoch: String,
     pub(crate) entries: Vec<Entry>,
     pub(crate) hold: Hold,
 }
 
 impl Peek {
+    /// The agent that the epoch belongs to, as it was named when the epoch began: every entry goes out under it.
+    #[must_use]
+    pub fn agent(&self) -> &str {
+        &self.agent
+    }
+
     /// The epoch that every entry belongs to.
     #[must_use]
     pub fn epoch(&self) -> &str {
@@ -271,7 +278,8 @@ pub struct Quarantine {
     pub detail: String,
 }
 
-/// What a settlement came to, in numbers of the lane.
+/// What a settlement came to, in numbers of the lane. Nothing delivered, quarantined and told: it changed nothing, and the
+/// next peek reads the same out again. An accept of part of a `Quarantined` notice is like that: only whole ones are told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Settled {
     /// Newly delivered.

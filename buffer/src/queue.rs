@@ -14,7 +14,8 @@ use crate::flight::Flown;
 use crate::lane::{Lane, PerLane};
 use crate::stats::Discrepancy;
 
-/// Bytes of frames that wait: some seconds of a slow flash card.
+/// Bytes of frames that wait: some seconds of a slow flash card. One batch that is larger passes when nothing waits, or a
+/// large catalogue would never get in; how large it may be is its producer's affair.
 const MAX_BYTES: usize = 4 << 20;
 /// Batches that wait.
 const MAX_BATCHES: usize = 1024;
@@ -94,7 +95,8 @@ impl Queue {
                 }
             }
         }
-        if waiting.batches.len() >= MAX_BATCHES || waiting.bytes.saturating_add(bytes) > MAX_BYTES {
+        let full = waiting.batches.len() >= MAX_BATCHES || waiting.bytes.saturating_add(bytes) > MAX_BYTES;
+        if full && !waiting.batches.is_empty() {
             return Err(AppendError::QueueFull(items));
         }
         waiting.next = next;
@@ -198,6 +200,19 @@ mod tests {
         assert_eq!(items, [block(11, 10, 1)]);
         assert_eq!(queue.take(None).batches.len(), 1);
         queue.offer(items, None).unwrap();
+    }
+
+    #[test]
+    fn a_batch_larger_than_the_queue_passes_when_nothing_waits() {
+        let queue = Queue::new();
+        let large = || Append::Catalogue { id: "9f2a".into(), frame: vec![7; MAX_BYTES + 1] };
+        queue.offer(vec![block(1, 1, 1)], None).unwrap();
+        let Err(AppendError::QueueFull(items)) = queue.offer(vec![large()], None) else { panic!("taken") };
+        assert_eq!(queue.take(None).batches.len(), 1);
+        queue.offer(items, None).unwrap();
+        assert!(matches!(queue.offer(vec![block(2, 1, 0)], None), Err(AppendError::QueueFull(_))), "behind it nothing");
+        assert_eq!(queue.take(None).batches[0].items, [large()]);
+        queue.offer(vec![block(2, 1, 1)], None).unwrap();
     }
 
     #[test]

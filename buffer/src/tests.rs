@@ -7,6 +7,7 @@ use tempfile::TempDir;
 use crate::*;
 
 const MAX_BYTES: u64 = 16 << 20;
+const AGENT: &str = "gw-paint-01";
 
 fn settings(directory: &TempDir) -> Settings {
     Settings {
@@ -17,7 +18,7 @@ fn settings(directory: &TempDir) -> Settings {
 }
 
 fn open(directory: &TempDir, epoch: &str) -> Buffer {
-    Buffer::open(&settings(directory), epoch, 0).unwrap().0
+    Buffer::open(&settings(directory), AGENT, epoch, 0).unwrap().0
 }
 
 fn readings(first: u64, count: u64, bytes: usize) -> Append {
@@ -66,7 +67,7 @@ async fn what_was_appended_before_the_last_handle_goes_is_committed() {
     drop(buffer);
     let stats = Buffer::read_stats(directory.path(), MAX_BYTES).unwrap();
     assert_eq!(figures(&stats), [1000, 0, 1000, 0, 0]);
-    let (buffer, opened) = Buffer::open(&settings(&directory), "e2", 0).unwrap();
+    let (buffer, opened) = Buffer::open(&settings(&directory), AGENT, "e2", 0).unwrap();
     assert_eq!(opened.earlier, [EarlierEpoch { epoch: "e1".into(), lane: Lane::Readings, last: 1000 }]);
     let peek = buffer.peek(Lane::Readings, 1 << 30, None).await.unwrap();
     assert_eq!((peek.epoch(), peek.range()), ("e1", (1, 1000)));
@@ -105,7 +106,7 @@ async fn durable_says_so_when_there_was_no_room() {
 fn a_cap_too_small_is_refused_before_anything_is_made() {
     let directory = TempDir::new().unwrap();
     let settings = Settings { max_bytes: MAX_BYTES - 1, ..settings(&directory) };
-    let error = Buffer::open(&settings, "e1", 0).unwrap_err();
+    let error = Buffer::open(&settings, AGENT, "e1", 0).unwrap_err();
     assert!(matches!(error, OpenError::TooSmall { .. }), "{error}");
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
 }

@@ -1,7 +1,8 @@
 //! The thread that owns the file: group commit, acks in the next commit, and going on while the disk fails.
 //!
 //! ```text
-//!             what was taken in is committed at once; acks with it, or after `max_commit_delay`
+//!             what was taken in is committed at once, and so is a new gap or quarantine, before it can be told;
+//!             acks with it, or after `max_commit_delay`
 //!            ┌───┐
 //!         ┌──┴─┐ │    a transaction fails: rolled back, settlements put back into a new one
 //!    ──>  │ ok │<┘   ──────────────────────────────────────────────> ┌────────────┐
@@ -16,8 +17,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 
 use crate::buffer::Unavailable;
-use crate::entry::{Append, GapReason, Settled, Settlement};
+use crate::entry::{Append, Cursor, GapReason, Peek, Settled, Settlement};
 use crate::flight::Flown;
+use crate::lane::Lane;
 use crate::queue::{Batch, Queue, Request, Work};
 use crate::stats::{State, Stats, Written};
 use crate::store::Store;
@@ -103,9 +105,9 @@ impl Writer {
             }
         }
         self.held.extend(batches);
-        let failing = matches!(self.state, State::DiskError(_));
+        let failing = self.is_failing();
         let full = self.store.settled_blocks() >= MAX_SETTLED_BLOCKS;
-        let waiting = (!self.held.is_empty() || full) && !failing;
+        let waiting = (!self.held.is_empty() || full || self.store.has_new_notices()) && !failing;
         if waiting || closed || self.due.is_some_and(|due| due <= now) {
             self.commit(now, now_ms);
         }
@@ -151,11 +153,7 @@ impl Writer {
         // Whoever asked may be gone.
         match question {
             Request::Peek { lane, max_bytes, after, reply } => {
-                let peek = self.store.peek(lane, max_bytes, after, now_ms).unwrap_or_else(|error| {
-                    self.fail(&error, now, now_ms);
-                    None
-                });
-                let _gone = reply.send(peek);
+                let _gone = reply.send(self.peek(lane, max_bytes, after, now, now_ms));
             }
             Request::Catalogue { name, reply } => {
                 let catalogue = self.store.catalogue(&name).unwrap_or_else(|error| {
@@ -169,6 +167,30 @@ impl Writer {
             }
             Request::Settle { .. } => {} // settled before
         }
+    }
+
+    /// Reads out what is durable, and nothing else: see [`Store::has_new_notices`]. While the disk fails, new notices
+    /// wait for the commit that succeeds, and so does whoever peeks.
+    fn peek(&mut self, lane: Lane, max_bytes: usize, after: Option<Cursor>, now: Instant, now_ms: i64) -> Option<Peek> {
+        if self.store.has_new_notices() {
+            return None;
+        }
+        let peek = self.store.peek(lane, max_bytes, after, now_ms).unwrap_or_else(|error| {
+            self.fail(&error, now, now_ms);
+            None
+        });
+        if !self.store.has_new_notices() {
+            return peek;
+        }
+        // A damaged block has become a gap, which this peek tells.
+        if !self.is_failing() {
+            self.commit(now, now_ms);
+        }
+        peek.filter(|_| !self.is_failing())
+    }
+
+    fn is_failing(&self) -> bool {
+        matches!(self.state, State::DiskError(_))
     }
 
     /// Everything held goes into the open transaction, and that to the disk.
@@ -185,7 +207,7 @@ impl Writer {
                 self.uncommitted.clear();
                 if evicted {
                     self.state = State::Full;
-                } else if !self.held.is_empty() || matches!(self.state, State::DiskError(_)) {
+                } else if !self.held.is_empty() || self.is_failing() {
                     self.state = State::Ok;
                 }
                 self.publish();
@@ -214,7 +236,7 @@ impl Writer {
 
     /// Back to what the file says, then the settlements again: what the cloud has accepted need not be sent twice.
     fn fail(&mut self, error: &rusqlite::Error, now: Instant, now_ms: i64) {
-        if !matches!(self.state, State::DiskError(_)) {
+        if !self.is_failing() {
             tracing::error!(%error, "buffer: the disk fails; collection goes on in memory and it is tried again each second");
         }
         self.state = State::DiskError(error.to_string());

@@ -26,6 +26,9 @@ pub enum Kind {
         /// For each earlier epoch and lane that is not yet fully delivered: the last number that this buffer knows.
         /// A cloud that holds more, or misses some, sees what a rolled-back disk took away.
         earlier: Vec<Earlier>,
+        /// How many older ones are not named; left out where none.
+        #[serde(skip_serializing_if = "is_zero")]
+        more: u64,
     },
     /// `io.lineside.agent.stopped`: the last event of an epoch that ended in order.
     AgentStopped {
@@ -53,6 +56,11 @@ pub enum Kind {
         /// The reason that its readings carry, `modbus:timeout` for example.
         reason: String,
     },
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// What this buffer still holds of an earlier epoch.

@@ -1,7 +1,6 @@
 //! `lineside status`: asks the daemon; where none runs, it says so and shows the ledger from the file.
 
 use std::io::{ErrorKind, Write};
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use clap::Args;
@@ -33,11 +32,6 @@ pub(super) fn run(config: &Path, options: &Options, out: &mut dyn Write) -> anyh
             show(&status, options.json, out)?;
             return Ok(Exit::Fine);
         }
-        Err(_) if is_closed_to_us(&socket) => super::tell(format_args!(
-            "this user may not ask the daemon: permission denied on {}. Ask as root, or as a member of the group that \
-             it belongs to",
-            socket.display()
-        ))?,
         Err(error @ AskError::NotRunning(_)) => {
             match Buffer::read_stats(&config.buffer.directory, config.buffer.max_size) {
                 Ok(stats) => {
@@ -55,11 +49,6 @@ pub(super) fn run(config: &Path, options: &Options, out: &mut dyn Write) -> anyh
         Err(error) => super::tell(error)?,
     }
     Ok(Exit::Unavailable)
-}
-
-/// Whether a daemon may well be running, and it is only this user who cannot reach it.
-fn is_closed_to_us(socket: &Path) -> bool {
-    UnixStream::connect(socket).is_err_and(|error| error.kind() == ErrorKind::PermissionDenied)
 }
 
 fn show(status: &Status, json: bool, out: &mut dyn Write) -> anyhow::Result<()> {

@@ -159,7 +159,8 @@ impl Sealer {
                 Append::Block { lane, first, count, .. } => {
                     self.push_gap(lane, first, first + count - 1, GapReason::QueueFull);
                 }
-                other => self.sealed.push(other),
+                Append::Gap { lane, first, last, reason } => self.push_gap(lane, first, last, reason),
+                Append::Catalogue { .. } => self.sealed.push(append),
             }
         }
         self.readings_due.get_or_insert(self.next_commit(now.instant));
@@ -207,9 +208,18 @@ impl Sealer {
         }
     }
 
+    /// Grows the gap before it where it can: a disk that hangs for a day is one gap, not one a block.
     fn push_gap(&mut self, lane: Lane, first: u64, last: u64, reason: GapReason) {
-        self.sealed.push(Append::Gap { lane, first, last, reason });
+        let before = self.sealed.iter_mut().rev().find(|append| is_of(append, lane));
+        match before {
+            Some(Append::Gap { last: end, reason: same, .. }) if *end + 1 == first && *same == reason => *end = last,
+            _ => self.sealed.push(Append::Gap { lane, first, last, reason }),
+        }
     }
+}
+
+fn is_of(append: &Append, wanted: Lane) -> bool {
+    matches!(append, Append::Block { lane, .. } | Append::Gap { lane, .. } if *lane == wanted)
 }
 
 #[cfg(test)]

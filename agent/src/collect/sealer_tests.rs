@@ -143,3 +143,19 @@ fn a_sealed_block_says_who_when_and_how_many() {
     );
     assert_eq!(block.identity().epoch, Epoch::from_random([1; 16]));
 }
+
+#[test]
+fn a_queue_that_stays_full_is_one_gap() {
+    let mut sealer = sealer();
+    let mut now = Instant::now();
+    for _ in 0..100 {
+        sealer.push_scan(&scan(5), at(now));
+        sealer.push_event(event(), at(now));
+        now = sealer.due().unwrap() + EVENT_DELAY;
+        let refused = sealer.take_all(at(now));
+        assert!(refused.len() <= 4, "{refused:?}");
+        sealer.refused(refused, at(now));
+    }
+    let expected = [(Lane::Readings, 1, 500, false), (Lane::Events, 1, 100, false)];
+    assert_eq!(ranges(&sealer.take_all(at(now))), expected);
+}

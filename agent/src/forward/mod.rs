@@ -19,16 +19,16 @@ mod report;
 
 use std::collections::HashSet;
 
-use lineside_buffer::{Buffer, Lane, Peek, Quarantine, Settlement};
+use lineside_buffer::{Append, Buffer, Lane, Peek, Quarantine, Settlement};
 use lineside_https::{Client, Frames, new_traceparent};
 use lineside_protocols::name::Name;
 use lineside_protocols::ranges::Range;
 use lineside_protocols::uplink::Settings;
-use lineside_protocols::wire::frame::Compressor;
+use lineside_protocols::wire::frame::{Compressor, encoding_of};
 use lineside_protocols::wire::verdict::{CatalogueVerdict, Sent, Verdict, catalogue_verdict, verdict};
 use tokio_util::sync::CancellationToken;
 
-use self::batch::{Assembler, Batch};
+use self::batch::{AssembleError, Assembler, Batch};
 use self::pause::{Pacing, Pause};
 pub use self::report::Report;
 
@@ -50,12 +50,36 @@ enum Next {
     Pause(Pause),
 }
 
+/// What alone is sent next of one lane's epoch, after the cloud refused more at once.
+#[derive(Debug)]
+struct Window {
+    lane: Lane,
+    epoch: String,
+    range: Range,
+}
+
+impl Window {
+    fn is_of(&self, peek: &Peek) -> bool {
+        self.lane == peek.lane() && self.epoch == peek.epoch()
+    }
+}
+
+/// The catalogue of this run, as it was stored.
+#[derive(Clone, Debug)]
+pub struct StoredCatalogue {
+    /// Its content hash.
+    pub id: String,
+    /// Its line, compressed.
+    pub frame: Vec<u8>,
+}
+
 /// The task.
 #[derive(Debug)]
 pub struct Forwarder {
     settings: Settings,
     agent: Name,
     buffer: Buffer,
+    catalogue: StoredCatalogue,
     assembler: Assembler,
     client: Option<Client>,
     report: Report,
@@ -65,20 +89,27 @@ pub struct Forwarder {
     catalogues_in_a_row: u32,
     /// Frames of the next request, in bytes.
     body: usize,
-    /// What alone is sent next, after the cloud refused more at once.
-    window: Option<Range>,
+    window: Option<Window>,
 }
 
 impl Forwarder {
-    /// Nothing is sent before [`Self::run`].
+    /// Nothing is sent before [`Self::run`]. `catalogue` is this run's, `compressor` of the configured encoding.
     #[must_use]
-    pub fn new(settings: Settings, agent: Name, buffer: Buffer, compressor: Compressor, report: Report) -> Self {
+    pub fn new(
+        settings: Settings,
+        agent: Name,
+        buffer: Buffer,
+        catalogue: StoredCatalogue,
+        compressor: Compressor,
+        report: Report,
+    ) -> Self {
         Forwarder {
-            assembler: Assembler::new(agent.clone(), compressor),
+            assembler: Assembler::new(compressor),
             pacing: Pacing::new(settings.retry_min, settings.retry_max),
             settings,
             agent,
             buffer,
+            catalogue,
             client: None,
             report,
             known: HashSet::new(),
@@ -105,6 +136,9 @@ impl Forwarder {
                 },
                 Next::Pause(pause) => {
                     self.report.failed(pause.state, &pause.why);
+                    if pause.reload {
+                        self.client = None;
+                    }
                     tokio::select! {
                         () = self.pacing.sit_out(&pause, self.client.as_ref()) => {}
                         () = finish.cancelled() => {}
@@ -116,21 +150,19 @@ impl Forwarder {
 
     /// One batch at most.
     async fn step(&mut self) -> Next {
-        let Some(peek) = self.peek().await else {
-            self.window = None;
-            return Next::Idle;
-        };
-        let batch = match self.assembler.assemble(&peek, self.window) {
+        let Some(peek) = self.peek().await else { return Next::Idle };
+        let window = self.window.as_ref().filter(|window| window.is_of(&peek)).map(|window| window.range);
+        let batch = match self.assembler.assemble(&peek, window) {
             Ok(Some(batch)) => batch,
             // The window lay in what has been settled or evicted since.
             Ok(None) => {
                 self.window = None;
                 return Next::Again;
             }
-            Err(unreadable) => {
-                tracing::error!(range = ?unreadable.range, %unreadable, "a stored block cannot be read: it is set aside");
-                return self.set_aside(&peek, [(unreadable.range, "unreadable".into(), unreadable.detail)]).await;
+            Err(AssembleError::Unreadable { range, detail }) => {
+                return self.set_aside(&peek, vec![quarantine(range, "unreadable".into(), detail)]).await;
             }
+            Err(AssembleError::Compress(error)) => return Next::Pause(Pause::local(error.to_string())),
         };
         let client = match self.client.take().map_or_else(|| Client::new(&self.settings, &self.agent), Ok) {
             Ok(client) => client,
@@ -153,15 +185,16 @@ impl Forwarder {
 
     async fn send(&mut self, client: &Client, peek: &Peek, mut batch: Batch) -> Next {
         for id in &batch.catalogues {
-            if let Some(pause) = self.put_catalogue(client, id).await {
-                return Next::Pause(pause);
+            if let Some(next) = self.put_catalogue(client, id, peek, batch.range).await {
+                return next;
             }
         }
         let (first, last) = batch.range;
-        let sent = Sent { agent: self.agent.clone(), epoch: batch.epoch, lane: batch.lane, first, last };
-        let body = std::mem::take(&mut batch.body);
-        let bytes = body.len();
-        let outcome = client.post_batch(&sent, self.frames(body), &trace()).await;
+        let (agent, epoch) = (batch.identity.agent.clone(), batch.identity.epoch);
+        let sent = Sent { agent, epoch, lane: batch.lane, first, last };
+        let frames = Frames { encoding: batch.encoding, bytes: std::mem::take(&mut batch.body) };
+        let bytes = frames.bytes.len();
+        let outcome = client.post_batch(&sent, frames, &trace()).await;
         let verdict = verdict(&outcome, &sent);
         tracing::debug!(key = %sent.key(), bytes, ?verdict, "sent");
         match verdict {
@@ -171,15 +204,12 @@ impl Forwarder {
                     // Halved at once, grown slowly: a cloud that names no limit is not asked for too much for long.
                     None => (self.body + LEAST_BODY).min(BODY),
                 };
-                let quarantine = rejected.into_iter().map(|part| quarantine(part.range, part.problem, part.detail));
-                let quarantine = quarantine.collect();
-                self.progress();
-                self.settle(peek, Settlement { accepted, quarantine, ..Settlement::default() }).await
+                let rejected = rejected.into_iter().map(|part| quarantine(part.range, part.problem, part.detail));
+                self.settle(peek, accepted, rejected.collect()).await
             }
             Verdict::Conflict { ranges, detail } => {
-                tracing::error!(?ranges, %detail, "the cloud holds other data under these numbers: ours is set aside");
-                self.progress();
-                self.set_aside(peek, ranges.into_iter().map(|range| (range, "conflict".into(), detail.clone()))).await
+                let parts = ranges.into_iter().map(|range| quarantine(range, "conflict".into(), detail.clone()));
+                self.set_aside(peek, parts.collect()).await
             }
             Verdict::Halve => {
                 self.body = (bytes / 2).clamp(LEAST_BODY, BODY);
@@ -203,60 +233,76 @@ impl Forwarder {
         }
     }
 
-    /// Puts a catalogue that this run has not put yet.
-    async fn put_catalogue(&mut self, client: &Client, id: &str) -> Option<Pause> {
+    /// Puts a catalogue that this run has not put yet. Says what comes next where that did not work.
+    async fn put_catalogue(&mut self, client: &Client, id: &str, peek: &Peek, range: Range) -> Option<Next> {
         if self.known.contains(id) {
             return None;
         }
         let Some(frame) = self.buffer.catalogue(id).await else {
-            return Some(Pause::held(format!("catalogue {id} is not in the buffer, so its blocks cannot be sent")));
+            return Some(self.catalogue_is_missing(id, peek, range).await);
         };
-        let outcome = client.put_catalogue(id, self.frames(frame), &trace()).await;
+        let encoding = encoding_of(&frame).unwrap_or(self.settings.encoding);
+        let outcome = client.put_catalogue(id, Frames { encoding, bytes: frame }, &trace()).await;
         match catalogue_verdict(&outcome) {
             CatalogueVerdict::Stored => {
                 self.known.insert(id.to_owned());
                 None
             }
-            CatalogueVerdict::Wait { after, why } => Some(Pause::waiting(why, after, &outcome)),
-            CatalogueVerdict::Hold { why } => Some(Pause::held_by(why, &outcome)),
+            CatalogueVerdict::Wait { after, why } => Some(Next::Pause(Pause::waiting(why, after, &outcome))),
+            CatalogueVerdict::Hold { why } => Some(Next::Pause(Pause::held_by(why, &outcome))),
         }
     }
 
-    /// The cloud refuses the batch as a whole: try its first half, or set the culprit aside once it is alone.
+    /// This run's own is stored again; without an earlier one its blocks say nothing any more.
+    async fn catalogue_is_missing(&mut self, id: &str, peek: &Peek, range: Range) -> Next {
+        if id != self.catalogue.id {
+            let detail = format!("its catalogue {id} is damaged or gone, so nobody can tell what the values are");
+            return self.set_aside(peek, vec![quarantine(range, "catalogue".into(), detail)]).await;
+        }
+        let StoredCatalogue { id, frame } = self.catalogue.clone();
+        match self.buffer.append_durable(vec![Append::Catalogue { id, frame }]).await {
+            Ok(()) => Next::Again,
+            Err(error) => Next::Pause(Pause::local(error.to_string())),
+        }
+    }
+
+    /// The cloud refuses the batch as a whole: try its first half, or set the culprit aside once it is alone. A gap or
+    /// quarantine line that is refused is settled by that: its numbers are counted already.
     async fn narrow(&mut self, peek: &Peek, batch: &Batch, problem: &str, detail: &str) -> Next {
-        if let Some(half) = batch.first_half() {
-            self.window = Some(half);
+        if let Some(range) = batch.first_half() {
+            self.window = Some(Window { lane: peek.lane(), epoch: peek.epoch().to_owned(), range });
             return Next::Again;
         }
-        if !batch.is_one_record() {
-            return Next::Pause(Pause::held(format!("the cloud refuses a gap or quarantine line: {problem} {detail}")));
+        self.set_aside(peek, vec![quarantine(batch.range, problem.to_owned(), detail.to_owned())]).await
+    }
+
+    async fn set_aside(&mut self, peek: &Peek, parts: Vec<Quarantine>) -> Next {
+        self.settle(peek, Vec::new(), parts).await
+    }
+
+    /// Books what the cloud said, and nothing else: without a booking there is no progress.
+    async fn settle(&mut self, peek: &Peek, accepted: Vec<Range>, quarantine: Vec<Quarantine>) -> Next {
+        if self.window.as_ref().is_some_and(|window| window.is_of(peek)) {
+            self.window = None;
         }
-        tracing::error!(number = batch.range.0, problem, detail, "the cloud refuses this record: it is set aside");
-        self.set_aside(peek, [(batch.range, problem.to_owned(), detail.to_owned())]).await
-    }
-
-    async fn set_aside(&mut self, peek: &Peek, parts: impl IntoIterator<Item = (Range, String, String)>) -> Next {
-        let parts = parts.into_iter().map(|(range, reason, detail)| quarantine(range, reason, detail));
-        self.settle(peek, Settlement { quarantine: parts.collect(), ..Settlement::default() }).await
-    }
-
-    async fn settle(&mut self, peek: &Peek, settlement: Settlement) -> Next {
-        self.window = None;
-        match self.buffer.settle(peek, settlement).await {
-            Ok(_) => Next::Again,
-            // Nothing is settled; what was accepted is sent again, and recognised.
-            Err(error) => Next::Pause(Pause::disk(error.to_string())),
+        for part in &quarantine {
+            let Quarantine { first, last, reason, detail } = part;
+            self.report.set_aside(format!("{} {first}-{last}: {reason} {detail}", peek.lane().name()));
         }
-    }
-
-    fn progress(&mut self) {
-        self.catalogues_in_a_row = 0;
-        self.pacing.reset();
-        self.report.acknowledged();
-    }
-
-    fn frames(&self, bytes: Vec<u8>) -> Frames {
-        Frames { encoding: self.settings.encoding, bytes }
+        let is_accepted = !accepted.is_empty();
+        match self.buffer.settle(peek, Settlement { accepted, quarantine, ..Settlement::default() }).await {
+            Ok(settled) if settled.delivered + settled.quarantined + settled.told > 0 => {
+                self.catalogues_in_a_row = 0;
+                self.pacing.reset();
+                if is_accepted {
+                    self.report.acknowledged();
+                }
+                Next::Again
+            }
+            Ok(_) => Next::Pause(Pause::held("the cloud's answer settles nothing of what was sent".into())),
+            // What was accepted is sent again, and recognised.
+            Err(error) => Next::Pause(Pause::local(error.to_string())),
+        }
     }
 }
 

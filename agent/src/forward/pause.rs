@@ -23,48 +23,66 @@ pub struct Pause {
     pub state: UplinkState,
     /// For a person.
     pub why: String,
-    /// Given by the cloud or the case; else the back-off decides.
-    length: Option<Duration>,
+    /// Whether certificate and key are read again before the next try.
+    pub reload: bool,
+    length: Length,
     /// Whether the wait ends as soon as the cloud can be connected to.
     probe: bool,
 }
 
+/// How long a pause is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Length {
+    /// As the back-off has it.
+    BackOff,
+    /// As the cloud asks for, and no shorter than the back-off: an answer of "now" must not become a hot loop.
+    AtLeast(Duration),
+    /// As the case has it.
+    Exactly(Duration),
+}
+
 impl Pause {
+    const fn new(state: UplinkState, why: String, length: Length) -> Self {
+        Pause { state, why, reload: false, length, probe: false }
+    }
+
     /// It passes: 5xx, 429, timeouts, no connection.
     #[must_use]
     pub fn waiting(why: String, after: Option<Duration>, outcome: &Outcome) -> Self {
-        let unreached =
-            matches!(outcome, Outcome::Failed(Failure::Connect(_) | Failure::Broken(_) | Failure::Timeout(_)));
-        Pause { state: UplinkState::Waiting, why, length: after, probe: unreached }
+        let length = after.map_or(Length::BackOff, Length::AtLeast);
+        // Only where no connection could be made does a connection say that something has changed.
+        let unreached = matches!(outcome, Outcome::Failed(Failure::Connect(_)));
+        Pause { probe: unreached, ..Pause::new(UplinkState::Waiting, why, length) }
     }
 
     /// Somebody has to act.
     #[must_use]
-    pub fn held(why: String) -> Self {
-        Pause { state: UplinkState::Held, why, length: None, probe: false }
+    pub const fn held(why: String) -> Self {
+        Pause::new(UplinkState::Held, why, Length::BackOff)
     }
 
-    /// Somebody has to act; which state that is depends on what came of the request.
+    /// Somebody has to act; what came of the request says more.
     #[must_use]
     pub fn held_by(why: String, outcome: &Outcome) -> Self {
         match outcome {
             Outcome::Failed(Failure::SourceAddressMissing(_)) => {
-                Pause { state: UplinkState::SourceAddressMissing, why, length: Some(LOOK), probe: false }
+                Pause::new(UplinkState::SourceAddressMissing, why, Length::Exactly(LOOK))
             }
+            Outcome::Failed(Failure::Tls(_)) => Pause { reload: true, ..Pause::held(why) },
             _ => Pause::held(why),
         }
     }
 
-    /// The buffer could not book what the cloud said.
+    /// Something on this gateway passes: a disk that could not book what the cloud said, or no memory.
     #[must_use]
-    pub fn disk(why: String) -> Self {
-        Pause { state: UplinkState::Waiting, why, length: None, probe: false }
+    pub const fn local(why: String) -> Self {
+        Pause::new(UplinkState::Waiting, why, Length::BackOff)
     }
 
     /// Certificate, key or CA cannot be used.
     #[must_use]
-    pub fn identity(why: String) -> Self {
-        Pause { state: UplinkState::IdentityRefused, why, length: Some(LOAD), probe: false }
+    pub const fn identity(why: String) -> Self {
+        Pause::new(UplinkState::IdentityRefused, why, Length::Exactly(LOAD))
     }
 }
 
@@ -72,45 +90,89 @@ impl Pause {
 #[derive(Debug)]
 pub struct Pacing {
     backoff: Backoff,
+    /// A probe got through, and the request behind it did not: a gateway in between answers for a cloud that is away.
+    misled: bool,
+    probed: bool,
 }
 
 impl Pacing {
     /// Full jitter between 0 and `retry_min`, doubling up to `retry_max`.
     #[must_use]
     pub fn new(retry_min: Duration, retry_max: Duration) -> Self {
-        Pacing { backoff: Backoff::new(retry_min, retry_max) }
+        Pacing { backoff: Backoff::new(retry_min, retry_max), misled: false, probed: false }
     }
 
     /// The cloud accepts: the next failure begins at `retry_min` again.
     pub fn reset(&mut self) {
         self.backoff.reset();
+        (self.misled, self.probed) = (false, false);
     }
 
     /// Waits. Ends early where the pause allows probing and the cloud can be connected to.
     pub async fn sit_out(&mut self, pause: &Pause, client: Option<&Client>) {
-        let length = pause.length.unwrap_or_else(|| self.backoff.next(random()));
+        let length = self.length(pause.length, random());
+        self.misled |= std::mem::take(&mut self.probed);
         match client {
             Some(client) if pause.probe => tokio::select! {
                 () = tokio::time::sleep(length) => {}
-                () = reachable(client) => {}
+                () = reachable(client, self.misled) => self.probed = true,
             },
             _ => tokio::time::sleep(length).await,
         }
     }
+
+    fn length(&mut self, length: Length, random: u64) -> Duration {
+        match length {
+            Length::BackOff => self.backoff.next(random),
+            Length::AtLeast(asked) => asked.max(self.backoff.next(random)),
+            Length::Exactly(length) => length,
+        }
+    }
 }
 
-/// Returns once a connection to the cloud can be made.
-async fn reachable(client: &Client) {
+/// Returns once a connection to the cloud can be made; after a misleading one, only once it could not be made between.
+async fn reachable(client: &Client, misled: bool) {
+    let mut news = !misled;
     loop {
         let share = u32::try_from(random() >> 32).unwrap_or_default();
         tokio::time::sleep(PROBE / 2 + PROBE.mul_f64(f64::from(share) / f64::from(u32::MAX))).await;
-        if client.probe().await {
+        let connected = client.probe().await;
+        if connected && news {
             return;
         }
+        news |= !connected;
     }
 }
 
 /// Where the kernel has none, no jitter is better than no retry.
 fn random() -> u64 {
     getrandom::u64().unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIN: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn an_answer_of_now_is_no_hot_loop() {
+        let mut pacing = Pacing::new(MIN, 300 * MIN);
+        assert_eq!(pacing.length(Length::AtLeast(Duration::ZERO), 1 << 63), MIN / 2);
+        assert_eq!(pacing.length(Length::AtLeast(Duration::ZERO), 1 << 63), MIN, "the back-off grows");
+        assert_eq!(pacing.length(Length::AtLeast(60 * MIN), 1 << 63), 60 * MIN, "the cloud's word counts where longer");
+        assert_eq!(pacing.length(Length::Exactly(LOOK), u64::MAX), LOOK);
+        pacing.reset();
+        assert_eq!(pacing.length(Length::BackOff, 1 << 63), MIN / 2);
+    }
+
+    #[test]
+    fn only_where_nothing_was_reached_is_the_cloud_probed() {
+        let waiting = |failure| Pause::waiting(String::new(), None, &Outcome::Failed(failure));
+        assert!(waiting(Failure::Connect(String::new())).probe);
+        assert!(!waiting(Failure::Timeout(String::new())).probe);
+        assert!(!waiting(Failure::Broken(String::new())).probe);
+        let tls = Pause::held_by(String::new(), &Outcome::Failed(Failure::Tls(String::new())));
+        assert!(tls.reload && tls.state == UplinkState::Held);
+    }
 }

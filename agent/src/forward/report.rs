@@ -50,6 +50,13 @@ impl Report {
         }
     }
 
+    /// The cloud refused some of it for good; the rest goes on.
+    pub fn set_aside(&self, why: String) {
+        let at = (self.clock)().0;
+        tracing::error!(why, "uplink: set aside");
+        self.change(|uplink| uplink.last_error = Some(Problem { at, text: format!("set aside: {why}") }));
+    }
+
     /// The cloud, or the way to it, did not.
     pub fn failed(&self, state: UplinkState, why: &str) {
         let problem = Problem { at: (self.clock)().0, text: why.to_owned() };

@@ -34,17 +34,19 @@ pub(crate) use verify::read_stats;
 
 type Result<T> = rusqlite::Result<T>;
 
-/// The epoch of this run.
-#[derive(Debug)]
+/// A run of the daemon, and the agent that it was.
+#[derive(Clone, Debug)]
 struct Epoch {
     id: i64,
     name: String,
+    agent: String,
 }
 
 /// The open file.
 #[derive(Debug)]
 pub(crate) struct Store {
     conn: Connection,
+    /// The epoch of this run.
     epoch: Epoch,
     /// What the file says once the open transaction is committed.
     books: Books,
@@ -56,6 +58,8 @@ pub(crate) struct Store {
     evicted: bool,
     /// Blocks that the open transaction has taken something out of.
     settled_blocks: u64,
+    /// Whether the open transaction has added a row of `gaps` or `quarantine`.
+    new_notices: bool,
 }
 
 impl Store {
@@ -70,6 +74,7 @@ impl Store {
             self.before = Some(self.books.clone());
             self.evicted = false;
             self.settled_blocks = 0;
+            self.new_notices = false;
         }
         Ok(())
     }
@@ -77,6 +82,12 @@ impl Store {
     /// How many blocks the open transaction has taken something out of.
     pub(crate) fn settled_blocks(&self) -> u64 {
         if self.is_open() { self.settled_blocks } else { 0 }
+    }
+
+    /// Whether the open transaction holds a gap or a quarantine that must not be told before it is durable: a power cut
+    /// would take the row back, and the cloud would trim the data as known when it comes after all.
+    pub(crate) fn has_new_notices(&self) -> bool {
+        self.is_open() && self.new_notices
     }
 
     /// Makes everything since `begin` durable. Returns whether something had to be dropped for want of room.
@@ -115,11 +126,19 @@ impl Store {
         self.conn.pragma_update_and_check(None, "max_page_count", most, |_| Ok(())).unwrap();
     }
 
-    fn epoch_name(&self, id: i64) -> Result<String> {
+    /// As if every frame had lost its bytes.
+    #[cfg(test)]
+    pub(crate) fn damage_frames(&self) {
+        self.conn.execute("UPDATE frames SET frame = x''", []).unwrap();
+    }
+
+    fn epoch(&self, id: i64) -> Result<Epoch> {
         if id == self.epoch.id {
-            return Ok(self.epoch.name.clone());
+            return Ok(self.epoch.clone());
         }
-        self.conn.prepare_cached("SELECT name FROM epochs WHERE id = ?1")?.query_row([id], |row| row.get(0))
+        let sql = "SELECT name, agent FROM epochs WHERE id = ?1";
+        let epoch = |row: &rusqlite::Row<'_>| Ok(Epoch { id, name: row.get(0)?, agent: row.get(1)? });
+        self.conn.prepare_cached(sql)?.query_row([id], epoch)
     }
 }
 

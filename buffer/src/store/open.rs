@@ -128,8 +128,14 @@ pub enum OpenError {
     },
 }
 
-/// Opens or creates `directory/buffer.db` and enters `epoch` into it.
-pub(crate) fn open(directory: &Path, max_bytes: u64, epoch: &str, now_ms: i64) -> Result<(Store, Opened), OpenError> {
+/// Opens or creates `directory/buffer.db` and enters `epoch` of `agent` into it.
+pub(crate) fn open(
+    directory: &Path,
+    max_bytes: u64,
+    agent: &str,
+    epoch: &str,
+    now_ms: i64,
+) -> Result<(Store, Opened), OpenError> {
     if rusqlite::version_number() < OLDEST_SQLITE {
         return Err(OpenError::OldSqlite { found: rusqlite::version().to_owned(), needed: "3.51.3" });
     }
@@ -148,7 +154,7 @@ pub(crate) fn open(directory: &Path, max_bytes: u64, epoch: &str, now_ms: i64) -
     if fresh {
         schema::create(&conn).map_err(failed)?;
     }
-    let id = enter_epoch(&conn, epoch, now_ms).map_err(failed)?;
+    let id = enter_epoch(&conn, agent, epoch, now_ms).map_err(failed)?;
     let id = id.ok_or_else(|| OpenError::EpochReused { path: path.clone(), epoch: epoch.to_owned() })?;
     ledger::fold_settled(&conn, id).map_err(failed)?;
     let books = ledger::load(&conn).map_err(failed)?;
@@ -156,19 +162,21 @@ pub(crate) fn open(directory: &Path, max_bytes: u64, epoch: &str, now_ms: i64) -
         let why = format!("the ledger of {} does not add up: {:?}", lane.name(), books.totals.get(lane));
         return Err(OpenError::Damaged { path, why });
     }
+    prune_catalogues(&conn, &books).map_err(failed)?;
     let opened = Opened { earlier: earlier(&conn, id).map_err(failed)? };
     conn.execute_batch("COMMIT").map_err(failed)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(failed)?;
 
     let store = Store {
         conn,
-        epoch: Epoch { id, name: epoch.to_owned() },
+        epoch: Epoch { id, name: epoch.to_owned(), agent: agent.to_owned() },
         books,
         before: None,
         flight: Flight::default(),
         max_pages,
         evicted: false,
         settled_blocks: 0,
+        new_notices: false,
     };
     Ok((store, opened))
 }
@@ -263,11 +271,11 @@ fn no_answer(error: rusqlite::Error) -> rusqlite::Result<()> {
 }
 
 /// The epoch's id, greater than those of all earlier ones; `None` if the name is taken.
-fn enter_epoch(conn: &Connection, name: &str, now_ms: i64) -> rusqlite::Result<Option<i64>> {
-    let sql = "INSERT INTO epochs (id, name, started_ms)
-               SELECT coalesce(max(id), 0) + 1, ?1, ?2 FROM epochs WHERE true
+fn enter_epoch(conn: &Connection, agent: &str, name: &str, now_ms: i64) -> rusqlite::Result<Option<i64>> {
+    let sql = "INSERT INTO epochs (id, name, agent, started_ms)
+               SELECT coalesce(max(id), 0) + 1, ?1, ?2, ?3 FROM epochs WHERE true
                ON CONFLICT (name) DO NOTHING";
-    if conn.execute(sql, params![name, now_ms])? == 0 {
+    if conn.execute(sql, params![name, agent, now_ms])? == 0 {
         return Ok(None);
     }
     let id = conn.last_insert_rowid();
@@ -275,6 +283,17 @@ fn enter_epoch(conn: &Connection, name: &str, now_ms: i64) -> rusqlite::Result<O
         conn.execute("INSERT INTO ledger VALUES (?1, ?2, 0, 0, 0, 0, 0)", params![lane.code(), id])?;
     }
     Ok(Some(id))
+}
+
+/// Deletes the catalogues that no envelope refers to. The one that was current in the run before is among them if all of
+/// its blocks were delivered: a run appends its own before anything else.
+fn prune_catalogues(conn: &Connection, books: &ledger::Books) -> rusqlite::Result<()> {
+    let mut statement = conn.prepare("SELECT id FROM catalogues")?;
+    let ids = statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<i64>>>()?;
+    for id in ids.iter().filter(|id| !books.catalogues.contains_key(id)) {
+        conn.execute("DELETE FROM catalogues WHERE id = ?1", [id])?;
+    }
+    Ok(())
 }
 
 /// The earlier epochs that still owe something: `fold_settled` and this look at the same rows.

@@ -34,6 +34,7 @@ impl Store {
             Ok(())
         })?;
         if numbers > 0 {
+            self.new_notices = true;
             self.books.totals.get_mut(range.lane).notices += rows;
             let booking = Booking { quarantined: signed(numbers), ..Booking::default() };
             self.book(range.lane, range.epoch, range.last, booking)?;

@@ -2,7 +2,7 @@
 
 use rusqlite::{OptionalExtension, params};
 
-use super::{BlockRow, Result, Store, block_from, schema};
+use super::{BlockRow, Epoch, Result, Store, block_from, schema};
 use crate::entry::{Block, Cursor, Entry, GapReason, Peek};
 use crate::flight::Flown;
 use crate::lane::Lane;
@@ -61,7 +61,8 @@ impl Store {
         }
         let Some(first) = start else { return Ok(None) };
         let hold = self.flight.hold(Flown { lane, epoch, first, last: number - 1 });
-        Ok(Some(Peek { epoch: self.epoch_name(epoch)?, entries, hold }))
+        let Epoch { name, agent, .. } = self.epoch(epoch)?;
+        Ok(Some(Peek { agent, epoch: name, entries, hold }))
     }
 
     /// The first place that ends at or behind `number` of `epoch`, cut so that it does not begin before.
@@ -166,7 +167,7 @@ impl Store {
             None => None,
             Some(id) => self.conn.prepare_cached(sql)?.query_row([id], |row| row.get(0)).optional()?,
         };
-        let epoch = self.epoch_name(row.epoch)?;
+        let epoch = self.epoch(row.epoch)?.name;
         Ok((schema::header(&epoch, row.lane.name(), row.first, row.count, catalogue.as_deref()), catalogue))
     }
 

@@ -123,6 +123,7 @@ impl Store {
         let sql = "INSERT INTO gaps (lane, epoch, first, last, reason, at_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
         self.conn.prepare_cached(sql)?.execute(params![lane.code(), epoch, first, last, reason.name(), now_ms])?;
         self.books.totals.get_mut(lane).gaps += 1;
+        self.new_notices = true;
         Ok(())
     }
 }

@@ -9,12 +9,15 @@
 //!          │     └── frames  the envelopes: header, CRC32C, frame; in order of commit; written once, never rewritten
 //!          ├── gaps          dropped numbers that the cloud has not been told of
 //!          └── quarantine    numbers set aside; each keeps its whole envelope in `frames`
-//! catalogues                 kept as long as an envelope refers to one; the current one always
+//! catalogues                 kept as long as an envelope refers to one, the current one until the next start
 //! ```
 //!
 //! **Envelope.** `header` is `epoch lane first count catalogue` (`-` for no catalogue); `crc` is the CRC32C of the header,
 //! a line feed and the frame. So an envelope proves itself and says where it belongs without any other row, and the
 //! directory can be rebuilt from the envelopes. `integrity_check` misses 99 % of harmful bit flips; this does not.
+//!
+//! **Epoch.** Each start of the daemon enters one, with the agent that it was then: what an epoch owes goes out under its
+//! own agent, also after the operator has renamed it. The header does without it: each frame names its agent itself.
 //!
 //! **Directory.** `owed` is NULL while the whole block is owed, else the ranges that still are (`1001-1010 1020-1020`).
 //! It is narrow so that a partial accept rewrites 40 bytes and no frame, and so that opening a backlog of 65 000 blocks
@@ -52,6 +55,7 @@ const SCHEMA: &str = "
 CREATE TABLE epochs (
     id INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
+    agent TEXT NOT NULL,
     started_ms INTEGER NOT NULL
 ) STRICT;
 CREATE TABLE ledger (

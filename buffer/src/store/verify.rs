@@ -65,7 +65,7 @@ impl Store {
     }
 
     fn verify_epoch(&self, lane: Lane, row: &LedgerRow) -> Result<std::result::Result<(), Discrepancy>> {
-        let epoch = if row.epoch == schema::SETTLED_EPOCHS { "*".into() } else { self.epoch_name(row.epoch)? };
+        let epoch = if row.epoch == schema::SETTLED_EPOCHS { "*".into() } else { self.epoch(row.epoch)?.name };
         let owed = owed_ranges(&self.conn, lane, row.epoch)?;
         let gaps = ranges(&self.conn, "SELECT first, last FROM gaps WHERE lane = ?1 AND epoch = ?2", lane, row.epoch)?;
         let set_aside =

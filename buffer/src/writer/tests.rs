@@ -4,7 +4,7 @@ use tempfile::TempDir;
 use tokio::sync::oneshot;
 
 use super::*;
-use crate::lane::Lane;
+use crate::entry::{Entry, Quarantine};
 use crate::store::open::open;
 
 const MEBIBYTE: u64 = 1 << 20;
@@ -23,7 +23,7 @@ fn gap(first: u64, last: u64, reason: GapReason) -> Append {
 
 /// The writer, driven turn by turn.
 fn writer(directory: &TempDir) -> (Writer, watch::Receiver<Stats>) {
-    let (store, _) = open(directory.path(), MEBIBYTE, "e1", 0).unwrap();
+    let (store, _) = open(directory.path(), MEBIBYTE, "gw-paint-01", "e1", 0).unwrap();
     Writer::new(store, Arc::new(Queue::new()), MEBIBYTE, RETRY).unwrap()
 }
 
@@ -91,7 +91,7 @@ fn a_disk_that_fails_for_long_costs_a_recorded_gap() {
     assert!(dropped >= 400 && pending > 0, "{dropped} dropped, {pending} stored");
     writer.store.verify().unwrap();
     let peek = writer.store.peek(Lane::Readings, 1, None, 1).unwrap().unwrap();
-    let crate::entry::Entry::Gap { first: 1, reason: GapReason::DiskError, .. } = peek.entries()[0] else {
+    let Entry::Gap { first: 1, reason: GapReason::DiskError, .. } = peek.entries()[0] else {
         panic!("{:?}", peek.entries());
     };
     assert_eq!(writer.store.catalogue("a").unwrap(), Some(vec![1]), "a catalogue is not given up");
@@ -145,4 +145,79 @@ fn a_settlement_rides_in_the_next_commit_and_alone_after_its_delay() {
     assert_eq!(writer.written.commits, 2);
     writer.round(Work::default(), start + RETRY, 1);
     assert_eq!((writer.written.commits, writer.due), (3, None));
+}
+
+fn ask(writer: &mut Writer, now: Instant) -> Option<Peek> {
+    let (reply, mut answer) = oneshot::channel();
+    let request = Request::Peek { lane: Lane::Readings, max_bytes: 1000, after: None, reply };
+    writer.round(Work { requests: vec![request], ..Work::default() }, now, 1);
+    answer.try_recv().unwrap()
+}
+
+/// The settlement and a peek in one turn, as they may come.
+fn set_aside_and_ask(writer: &mut Writer, flown: Flown, now: Instant) -> Option<Peek> {
+    let (reply, _settled) = oneshot::channel();
+    let why = Quarantine { first: 1, last: 10, reason: "invalid-record".into(), detail: String::new() };
+    let settlement = Settlement { quarantine: vec![why], ..Settlement::default() };
+    let settle = Request::Settle { flown, settlement, reply };
+    let (reply, mut answer) = oneshot::channel();
+    let peek = Request::Peek { lane: Lane::Readings, max_bytes: 1000, after: None, reply };
+    writer.round(Work { requests: vec![peek, settle], ..Work::default() }, now, 1);
+    answer.try_recv().unwrap()
+}
+
+/// What a start after a power cut at this moment would tell first.
+fn after_a_power_cut(directory: &TempDir) -> Entry {
+    let copy = TempDir::new().unwrap();
+    for file in ["buffer.db", "buffer.db-wal"] {
+        std::fs::copy(directory.path().join(file), copy.path().join(file)).unwrap();
+    }
+    let (mut store, _) = open(copy.path(), MEBIBYTE, "gw-paint-01", "e2", 0).unwrap();
+    store.peek(Lane::Readings, 0, None, 1).unwrap().unwrap().entries()[0].clone()
+}
+
+#[test]
+fn a_quarantine_is_durable_before_it_is_told() {
+    let directory = TempDir::new().unwrap();
+    let (mut writer, _stats) = writer(&directory);
+    let start = Instant::now();
+    let _durable = turn(&mut writer, vec![readings(1, 10, 100)], start);
+    let flown = ask(&mut writer, start).unwrap().hold.range;
+    let told = set_aside_and_ask(&mut writer, flown, start).unwrap();
+    assert!(matches!(told.entries()[0], Entry::Quarantined { first: 1, last: 10, .. }), "{told:?}");
+    assert_eq!(after_a_power_cut(&directory), told.entries()[0]);
+    assert_eq!(writer.written.commits, 2);
+}
+
+#[test]
+fn a_damaged_block_is_durably_a_gap_before_that_is_told() {
+    let directory = TempDir::new().unwrap();
+    let (mut writer, _stats) = writer(&directory);
+    let start = Instant::now();
+    let _durable = turn(&mut writer, vec![readings(1, 10, 100)], start);
+    writer.store.damage_frames();
+    let told = ask(&mut writer, start).unwrap();
+    assert!(matches!(told.entries()[0], Entry::Gap { reason: GapReason::Damaged, .. }), "{told:?}");
+    assert!(!writer.store.is_open());
+    assert_eq!((writer.written.commits, writer.due), (2, None));
+}
+
+#[test]
+fn nothing_new_is_told_while_the_disk_fails() {
+    let directory = TempDir::new().unwrap();
+    let (mut writer, stats) = writer(&directory);
+    let start = Instant::now();
+    let _durable = turn(&mut writer, vec![readings(1, 10, 100)], start);
+    let flown = ask(&mut writer, start).unwrap().hold.range;
+    writer.store.fill_disk(true);
+    let mut second = turn(&mut writer, vec![readings(11, 10, 90_000)], start);
+    assert!(matches!(ask(&mut writer, start).unwrap().entries()[0], Entry::Block(_)), "what is stored is read out");
+    assert!(set_aside_and_ask(&mut writer, flown, start).is_none());
+    assert!(ask(&mut writer, start).is_none());
+    assert!(matches!(after_a_power_cut(&directory), Entry::Block(_)));
+
+    writer.store.fill_disk(false);
+    assert!(matches!(ask(&mut writer, start + RETRY).unwrap().entries()[0], Entry::Quarantined { .. }));
+    assert!(matches!(after_a_power_cut(&directory), Entry::Quarantined { .. }));
+    assert_eq!((second.try_recv(), figures(&stats)), (Ok(true), [20, 0, 10, 10, 0]));
 }

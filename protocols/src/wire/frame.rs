@@ -33,6 +33,15 @@ const WINDOW_LOG_MAX: u32 = 23;
 /// ever.
 const KEEP_BYTES: usize = 128 << 10;
 
+/// The first bytes of every frame of a kind (RFC 8878, 3.1.1; RFC 1952, 2.3.1).
+const MAGIC: [(Encoding, &[u8]); 2] = [(Encoding::Zstd, &[0x28, 0xb5, 0x2f, 0xfd]), (Encoding::Gzip, &[0x1f, 0x8b])];
+
+/// What kind a stored frame is, which may be another than is written today.
+#[must_use]
+pub fn encoding_of(frame: &[u8]) -> Option<Encoding> {
+    MAGIC.iter().find(|(_, magic)| frame.starts_with(magic)).map(|(encoding, _)| *encoding)
+}
+
 /// Turns lines into frames. Keeps its working memory between lines.
 pub struct Compressor {
     codec: Codec,

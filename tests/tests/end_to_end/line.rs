@@ -100,7 +100,8 @@ async fn a_kill_in_the_middle_of_an_outage_loses_nothing_that_was_committed() {
     site.check_ledger(&status);
     check_values(&site);
 
-    let events = site.ingest.store().events().unwrap();
+    let mut events = site.ingest.store().events().unwrap();
+    events.sort_by_key(|event| event.event["time"].to_string());
     let started = events.iter().filter(|event| event.event["type"] == "io.lineside.agent.started");
     let started: Vec<_> = started.map(|event| &event.event["data"]["earlier"]).collect();
     assert_eq!(started.len(), 2, "two epochs");
@@ -142,4 +143,31 @@ async fn a_lost_device_is_bad_readings_and_one_event_and_comes_back() {
     let of =
         |name: &str| events.iter().filter(|event| event.event["type"] == format!("io.lineside.device.{name}")).count();
     assert_eq!((of("up"), of("down")), (2, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backlog_survives_a_new_name_and_another_encoding() {
+    let site = Site::new();
+    let (_plant, devices) = plant();
+    let config = site.configure("", "", &devices);
+    site.ingest.stop().await;
+    let daemon = site.start(&config);
+    daemon.until("a backlog", |status| Ledger::of(status, "readings").pending > 100).await;
+    let (exit, kept) = daemon.stop();
+    assert!(exit.success());
+    let kept = Ledger::of(&kept, "readings");
+
+    let text = std::fs::read_to_string(site.configure("encoding = \"gzip\"", "", &devices)).unwrap();
+    std::fs::write(&config, text.replace("gw-test\"\nlocation", "gw-renamed\"\nlocation")).unwrap();
+    site.ingest.start_again().unwrap();
+    let daemon = site.start(&config);
+    daemon.until("both", |status| Ledger::of(status, "readings").delivered > kept.collected + 100).await;
+    let (exit, status) = daemon.stop();
+    assert!(exit.success());
+    site.check_ledger(&status);
+    check_values(&site);
+    let lanes = site.ingest.store().lanes().unwrap();
+    let highest = |agent: &str| lanes.iter().filter(|lane| lane.agent == agent).map(|lane| lane.highest).max();
+    assert!(highest("gw-test") >= Some(kept.collected), "the old backlog under its old name: {lanes:?}");
+    assert!(highest("gw-renamed") >= Some(100));
 }

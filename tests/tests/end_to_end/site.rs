@@ -69,7 +69,7 @@ impl Site {
         let log = std::fs::File::options().append(true).create(true).open(self.log_path()).unwrap();
         let mut command = lineside(config, &["run"]);
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
-        Daemon { child, config: config.to_owned() }
+        Daemon { child, config: config.to_owned(), log: self.log_path() }
     }
 
     fn log_path(&self) -> PathBuf {
@@ -146,6 +146,7 @@ impl Ledger {
 pub(crate) struct Daemon {
     child: Child,
     config: PathBuf,
+    log: PathBuf,
 }
 
 impl Drop for Daemon {
@@ -178,7 +179,8 @@ impl Daemon {
             }
             last = Some(status);
         }
-        panic!("waited for {what}; the last status was {last:#?}");
+        let log = std::fs::read_to_string(&self.log).unwrap();
+        panic!("waited for {what}; the last status was {last:#?}\n{log}");
     }
 
     /// SIGTERM; what it exits with, and its status afterwards, from the file.

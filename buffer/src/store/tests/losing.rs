@@ -84,7 +84,7 @@ fn damage_becomes_a_recorded_gap_and_is_never_delivered() {
         let mut store = store(&directory, "e0");
         append(&mut store, &[readings(1, 10), readings(11, 10), readings(21, 10)]);
         drop(store);
-        let (mut store, _) = open(directory.path(), MEBIBYTE, "e1", 0).unwrap();
+        let (mut store, _) = open(directory.path(), MEBIBYTE, AGENT, "e1", 0).unwrap();
         assert_eq!(store.conn.execute(damage, []).unwrap(), 1);
         let all = said(peek(&mut store, Lane::Readings).as_ref());
         if damage.contains("epochs") {

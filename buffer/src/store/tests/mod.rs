@@ -12,9 +12,10 @@ use super::*;
 use crate::entry::{Append, Entry, GapReason, Peek, Quarantine, Settled, Settlement};
 
 const MEBIBYTE: u64 = 1 << 20;
+const AGENT: &str = "gw-paint-01";
 
 fn store(directory: &TempDir, epoch: &str) -> Store {
-    open(directory.path(), MEBIBYTE, epoch, 0).unwrap().0
+    open(directory.path(), MEBIBYTE, AGENT, epoch, 0).unwrap().0
 }
 
 fn frame(lane: Lane, first: u64, bytes: usize) -> Vec<u8> {

@@ -121,7 +121,7 @@ impl Run {
 
     fn open(&mut self) {
         self.now.epoch += 1;
-        let (store, opened) = open(self.directory.path(), MEBIBYTE, &format!("e{}", self.now.epoch), 0).unwrap();
+        let (store, opened) = open(self.directory.path(), MEBIBYTE, AGENT, &format!("e{}", self.now.epoch), 0).unwrap();
         self.committed = self.now.clone();
         let mut expected: BTreeMap<(String, Lane), u64> = BTreeMap::new();
         for (lane, epoch, number) in self.now.fates.keys() {
@@ -229,7 +229,7 @@ impl Run {
             let store = self.store.as_ref().unwrap();
             let (mut epoch, mut behind) = (0, 0);
             while let Some(block) = block_behind(&store.conn, lane, epoch, behind).unwrap() {
-                let name = store.epoch_name(block.epoch).unwrap();
+                let name = store.epoch(block.epoch).unwrap().name;
                 let of: u64 = name[1..].parse().unwrap();
                 owed.extend(block.owed().iter().flat_map(|(a, b)| a..=b).map(|number| ((lane, of, number), ())));
                 (epoch, behind) = (block.epoch, block.first);

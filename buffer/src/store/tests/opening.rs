@@ -6,7 +6,7 @@ use super::*;
 fn a_second_opener_hears_who_is_there() {
     let directory = TempDir::new().unwrap();
     let _first = store(&directory, "e1");
-    let second = open(directory.path(), MEBIBYTE, "e2", 0);
+    let second = open(directory.path(), MEBIBYTE, AGENT, "e2", 0);
     assert!(matches!(second, Err(OpenError::InUse { .. })), "{second:?}");
     let reader = read_stats(directory.path(), MEBIBYTE);
     assert!(matches!(reader, Err(OpenError::InUse { .. })), "{reader:?}");
@@ -48,24 +48,24 @@ fn files_that_are_not_ours_are_refused_and_left_alone() {
         ("PRAGMA application_id = 252006674", |error| matches!(error, OpenError::Foreign { .. })),
         ("DROP TABLE gaps", |error| matches!(error, OpenError::Damaged { .. })),
         ("UPDATE ledger SET collected = 7", |error| matches!(error, OpenError::Damaged { .. })),
-        ("INSERT INTO epochs VALUES (9, 'e2', 0)", |error| matches!(error, OpenError::EpochReused { .. })),
+        ("INSERT INTO epochs VALUES (9, 'e2', 'gw', 0)", |error| matches!(error, OpenError::EpochReused { .. })),
     ];
     for (change, check) in cases {
         let directory = TempDir::new().unwrap();
         store(&directory, "e1").conn.execute_batch(change).unwrap();
         let path = directory.path().join("buffer.db");
         let before = std::fs::read(&path).unwrap();
-        let error = open(directory.path(), MEBIBYTE, "e2", 0).unwrap_err();
+        let error = open(directory.path(), MEBIBYTE, AGENT, "e2", 0).unwrap_err();
         assert!(check(&error), "{change}: {error}");
         assert!(std::fs::read(&path).unwrap() == before, "{change}: the file was changed");
     }
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("buffer.db");
     std::fs::write(&path, "no database at all, but long enough to be looked at".repeat(100)).unwrap();
-    let error = open(directory.path(), MEBIBYTE, "e2", 0).unwrap_err();
+    let error = open(directory.path(), MEBIBYTE, AGENT, "e2", 0).unwrap_err();
     assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
     for epoch in ["", "two words", &"x".repeat(65)] {
-        assert!(matches!(open(directory.path(), MEBIBYTE, epoch, 0), Err(OpenError::EpochName(_))));
+        assert!(matches!(open(directory.path(), MEBIBYTE, AGENT, epoch, 0), Err(OpenError::EpochName(_))));
     }
 }
 
@@ -74,7 +74,7 @@ fn the_file_is_set_up_for_power_cuts() {
     use std::os::unix::fs::PermissionsExt;
     let parent = TempDir::new().unwrap();
     let directory = parent.path().join("made/here");
-    let (mut store, _) = open(&directory, MEBIBYTE, "e1", 0).unwrap();
+    let (mut store, _) = open(&directory, MEBIBYTE, AGENT, "e1", 0).unwrap();
     append(&mut store, &[readings(1, 1)]);
     let pragma = |name: &str| -> String {
         store.conn.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, rusqlite::types::Value>(0)).map_or_else(

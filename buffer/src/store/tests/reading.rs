@@ -101,6 +101,44 @@ fn notices_take_their_place_in_the_order_and_are_told_once() {
 }
 
 #[test]
+fn part_of_a_quarantined_notice_settles_nothing_and_says_so() {
+    let directory = TempDir::new().unwrap();
+    let mut store = store(&directory, "e1");
+    append(&mut store, &[readings(1, 10)]);
+    let all = peek(&mut store, Lane::Readings).unwrap();
+    settle(&mut store, &all, &quarantine(1, 10));
+    let before = ledger(&store, Lane::Readings);
+    let notice = peek(&mut store, Lane::Readings).unwrap();
+    for (range, ignored) in [((1, 9), 9), ((2, 10), 9), ((4, 6), 3)] {
+        for settlement in [accept(&[range]), quarantine(range.0, range.1)] {
+            let settled = settle(&mut store, &notice, &settlement);
+            assert_eq!(settled, Settled { ignored, ..Settled::default() }, "{settlement:?}");
+        }
+        assert_eq!(ledger(&store, Lane::Readings), before);
+        assert_eq!(said(peek(&mut store, Lane::Readings).as_ref()), ["quarantined 1-10 invalid-record"]);
+    }
+    let settled = settle(&mut store, &notice, &accept(&[(1, 10)]));
+    assert_eq!(settled, Settled { told: 10, ..Settled::default() });
+}
+
+#[test]
+fn a_notice_that_the_cloud_refuses_for_good_is_done_with_and_no_counter_moves() {
+    let directory = TempDir::new().unwrap();
+    let mut store = store(&directory, "e1");
+    append(&mut store, &[gap(1, 5, GapReason::QueueFull), readings(6, 10), gap(16, 20, GapReason::DiskError)]);
+    let all = peek(&mut store, Lane::Readings).unwrap();
+    settle(&mut store, &all, &quarantine(6, 15));
+    assert_eq!(ledger(&store, Lane::Readings), [20, 0, 0, 10, 10, 3]);
+    let notices = peek(&mut store, Lane::Readings).unwrap();
+    for (range, left) in [((1, 5), 2), ((6, 15), 1), ((16, 18), 1), ((19, 20), 0)] {
+        let settled = settle(&mut store, &notices, &quarantine(range.0, range.1));
+        assert_eq!(settled, Settled { told: range.1 - range.0 + 1, ..Settled::default() }, "{range:?}");
+        assert_eq!(ledger(&store, Lane::Readings), [20, 0, 0, 10, 10, left], "{range:?}");
+    }
+    assert!(peek(&mut store, Lane::Readings).is_none(), "the lane goes on");
+}
+
+#[test]
 fn the_quarantine_keeps_the_envelope_after_the_block_is_gone() {
     let directory = TempDir::new().unwrap();
     let mut store = store(&directory, "e1");
@@ -135,9 +173,9 @@ fn earlier_epochs_go_first_and_are_folded_when_nothing_is_left_of_them() {
     settle(&mut first, &events, &accept(&[(1, 2)]));
     first.commit().unwrap();
     drop(first);
-    drop(open(directory.path(), MEBIBYTE, "e2", 0).unwrap());
+    drop(open(directory.path(), MEBIBYTE, AGENT, "e2", 0).unwrap());
 
-    let (mut third, opened) = open(directory.path(), MEBIBYTE, "e3", 0).unwrap();
+    let (mut third, opened) = open(directory.path(), MEBIBYTE, AGENT, "e3", 0).unwrap();
     let earlier: Vec<_> = opened.earlier.iter().map(|e| (e.epoch.as_str(), e.lane, e.last)).collect();
     assert_eq!(earlier, [("e1", Lane::Readings, 10)]);
     append(&mut third, &[readings(1, 7)]);
@@ -157,6 +195,20 @@ fn earlier_epochs_go_first_and_are_folded_when_nothing_is_left_of_them() {
         .collect::<Result<_>>()
         .unwrap();
     assert_eq!(epochs, ["e3"]);
+}
+
+#[test]
+fn what_an_epoch_owes_goes_out_under_its_own_agent_after_a_rename() {
+    let directory = TempDir::new().unwrap();
+    let mut before = open(directory.path(), MEBIBYTE, "gw-old", "e1", 0).unwrap().0;
+    append(&mut before, &[readings(1, 10)]);
+    drop(before);
+    let mut store = open(directory.path(), MEBIBYTE, "gw-new", "e2", 0).unwrap().0;
+    append(&mut store, &[readings(1, 7)]);
+    let old = peek(&mut store, Lane::Readings).unwrap();
+    assert_eq!((old.agent(), old.epoch(), old.range()), ("gw-old", "e1", (1, 10)));
+    let new = store.peek(Lane::Readings, 0, Some(old.cursor()), 2).unwrap().unwrap();
+    assert_eq!((new.agent(), new.epoch(), new.range()), ("gw-new", "e2", (1, 7)));
 }
 
 #[test]
@@ -183,4 +235,29 @@ fn a_catalogue_lives_as_long_as_something_refers_to_it() {
     assert_eq!(store.catalogue("late").unwrap(), None);
     append(&mut store, &[catalogue("late")]);
     assert_eq!(store.catalogue("late").unwrap(), Some(b"late".to_vec()));
+}
+
+#[test]
+fn a_start_deletes_the_catalogues_that_nothing_refers_to() {
+    let directory = TempDir::new().unwrap();
+    let mut before = store(&directory, "e1");
+    let item = |id: &str, first| {
+        let catalogue = Append::Catalogue { id: id.into(), frame: id.as_bytes().to_vec() };
+        let (lane, frame) = (Lane::Readings, vec![1]);
+        [catalogue, Append::Block { lane, first, count: 1, frame, catalogue: Some(id.into()) }]
+    };
+    append(&mut before, &[item("owed", 1), item("set-aside", 2), item("delivered", 3)].concat());
+    let all = peek(&mut before, Lane::Readings).unwrap();
+    settle(&mut before, &all, &quarantine(2, 2));
+    settle(&mut before, &all, &accept(&[(3, 3)]));
+    before.commit().unwrap();
+    let here = |store: &Store| ["owed", "set-aside", "delivered"].map(|id| store.catalogue(id).unwrap().is_some());
+    assert_eq!(here(&before), [true, true, true], "the current one stays");
+    drop(before);
+    assert_eq!(here(&store(&directory, "e2")), [true, true, false]);
+    let mut store = store(&directory, "e3");
+    assert_eq!(here(&store), [true, true, false]);
+    store.verify().unwrap();
+    let old = peek(&mut store, Lane::Readings).unwrap();
+    assert_eq!(said(Some(&old)), ["block 1-1", "quarantined 2-2 invalid-record"]);
 }

@@ -26,9 +26,11 @@ async fn acknowledgements_lost_in_the_flow_make_no_reading_twice() {
     let site = Site::new();
     let (_plant, devices) = press(OFTEN, 10);
     let daemon = site.start(&site.configure(SOON, "", &devices));
-    for round in 1..=5 {
+    for _ in 0..5 {
+        let before = site.ingest.store().counters();
         site.ingest.script(Route::Batches, [Answer::LoseAnswer, Answer::Contract, Answer::StoreAndHang]);
-        site.received("duplicates", |c| c.duplicates >= round * 20).await;
+        // At least one number in each of the two.
+        site.received("duplicates", |c| c.duplicates >= before.duplicates + 2).await;
     }
     site.ingest.unscript();
     finish(&site, daemon);
