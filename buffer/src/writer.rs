@@ -172,9 +172,6 @@ impl Writer {
     /// Reads out what is durable, and nothing else: see [`Store::has_new_notices`]. While the disk fails, new notices
     /// wait for the commit that succeeds, and so does whoever peeks.
     fn peek(&mut self, lane: Lane, max_bytes: usize, after: Option<Cursor>, now: Instant, now_ms: i64) -> Option<Peek> {
-        if self.store.has_new_notices() {
-            return None;
-        }
         let peek = self.store.peek(lane, max_bytes, after, now_ms).unwrap_or_else(|error| {
             self.fail(&error, now, now_ms);
             None
@@ -182,7 +179,7 @@ impl Writer {
         if !self.store.has_new_notices() {
             return peek;
         }
-        // A damaged block has become a gap, which this peek tells.
+        // A damaged block has become a gap, which this peek tells; or the disk has not yet taken what was set aside.
         if !self.is_failing() {
             self.commit(now, now_ms);
         }
