@@ -70,7 +70,7 @@ fn tls_cause(error: &(dyn Error + 'static)) -> Option<String> {
 
 /// The alerts of RFC 8446, 6.2, by their names in the TLS library.
 fn alert_text(alert: &str) -> String {
-    if alert.contains("Certificate") || matches!(alert, "UnknownCA" | "AccessDenied") {
+    if alert.contains("Certificate") || matches!(alert, "UnknownCA" | "AccessDenied" | "DecryptError") {
         let check = "check that uplink.certificate is valid, and issued by an authority that the server knows";
         format!("the server does not take the client certificate ({alert}); {check}")
     } else {
