@@ -18,14 +18,17 @@ pub mod pause;
 mod report;
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use lineside_buffer::{Append, Buffer, Lane, Peek, Quarantine, Settlement};
 use lineside_https::{Client, Frames, new_traceparent};
 use lineside_protocols::name::Name;
 use lineside_protocols::ranges::Range;
 use lineside_protocols::uplink::Settings;
+use lineside_protocols::wire::contract::Limits;
 use lineside_protocols::wire::frame::{Compressor, encoding_of};
 use lineside_protocols::wire::verdict::{CatalogueVerdict, Sent, Verdict, catalogue_verdict, verdict};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use self::batch::{AssembleError, Assembler, Batch};
@@ -38,6 +41,9 @@ const BODY: usize = 256 << 10;
 const LEAST_BODY: usize = 1 << 10;
 /// Catalogues that the cloud may ask for in a row without accepting anything.
 const MAX_CATALOGUES_IN_A_ROW: u32 = 8;
+
+/// Longest that one request makes the next one wait, however low a rate the cloud asks for.
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
 /// What comes after a step.
 #[derive(Debug)]
@@ -89,6 +95,8 @@ pub struct Forwarder {
     catalogues_in_a_row: u32,
     /// Frames of the next request, in bytes.
     body: usize,
+    /// From when on the cloud wants to hear more, where it limits the rate.
+    not_before: Option<Instant>,
     window: Option<Window>,
 }
 
@@ -115,6 +123,7 @@ impl Forwarder {
             known: HashSet::new(),
             catalogues_in_a_row: 0,
             body: BODY,
+            not_before: None,
             window: None,
         }
     }
@@ -189,6 +198,9 @@ impl Forwarder {
                 return next;
             }
         }
+        if let Some(time) = self.not_before.take() {
+            sleep_until(time).await;
+        }
         let (first, last) = batch.range;
         let (agent, epoch) = (batch.identity.agent.clone(), batch.identity.epoch);
         let sent = Sent { agent, epoch, lane: batch.lane, first, last };
@@ -199,11 +211,7 @@ impl Forwarder {
         tracing::debug!(key = %sent.key(), bytes, ?verdict, "sent");
         match verdict {
             Verdict::Settled { accepted, rejected, limits, .. } => {
-                self.body = match limits.and_then(|limits| limits.max_bytes) {
-                    Some(most) => usize::try_from(most).unwrap_or(BODY).clamp(LEAST_BODY, BODY),
-                    // Halved at once, grown slowly: a cloud that names no limit is not asked for too much for long.
-                    None => (self.body + LEAST_BODY).min(BODY),
-                };
+                self.keep(limits.unwrap_or_default(), bytes);
                 let rejected = rejected.into_iter().map(|part| quarantine(part.range, part.problem, part.detail));
                 self.settle(peek, accepted, rejected.collect()).await
             }
@@ -231,6 +239,18 @@ impl Forwarder {
             Verdict::Wait { after, why } => Next::Pause(Pause::waiting(why, after, &outcome)),
             Verdict::Hold { why } => Next::Pause(Pause::held_by(why, &outcome)),
         }
+    }
+
+    /// Keeps to what the cloud asks of later requests, after one of so many bytes.
+    fn keep(&mut self, limits: Limits, sent: usize) {
+        self.body = match limits.max_bytes {
+            Some(most) => usize::try_from(most).unwrap_or(BODY).clamp(LEAST_BODY, BODY),
+            // Halved at once, grown slowly: a cloud that names no limit is not asked for too much for long.
+            None => (self.body + LEAST_BODY).min(BODY),
+        };
+        #[expect(clippy::cast_precision_loss, reason = "a pause")]
+        let pause = limits.bytes_per_s.map(|rate| sent as f64 / rate.max(1) as f64);
+        self.not_before = pause.map(|seconds| Instant::now() + Duration::from_secs_f64(seconds).min(LONGEST_PAUSE));
     }
 
     /// Puts a catalogue that this run has not put yet. Says what comes next where that did not work.

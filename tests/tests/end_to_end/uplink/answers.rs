@@ -170,3 +170,24 @@ fn longest_pause(requests: &[Request]) -> (Duration, Duration) {
     let pairs = requests.windows(2).map(|pair| (pair[0].time, pair[1].time));
     pairs.max_by_key(|(before, after)| *after - *before).unwrap()
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rate_that_the_cloud_asks_for_is_kept() {
+    const BYTES_PER_S: u32 = 3_000;
+    let site = Site::with(|options| options.bytes_per_s = Some(BYTES_PER_S.into()));
+    site.ingest.stop().await;
+    let (_plant, devices) = press("100ms", 10);
+    let daemon = site.start(&site.configure(SOON, "", &devices));
+    let behind = daemon.until("a backlog", |status| readings(status).pending > 300).await;
+    site.ingest.start_again().unwrap();
+    let behind = readings(&behind).collected;
+    daemon.until("the backlog to go", |status| readings(status).delivered > behind + 50).await;
+    finish(&site, daemon);
+    let batches: Vec<Request> = super::batches(&site).into_iter().map(|(_, request)| request).collect();
+    let owed = |request: &Request| Duration::from_secs_f64(request.body_bytes as f64 / f64::from(BYTES_PER_S));
+    for pair in batches.windows(2) {
+        let pause = pair[1].time - pair[0].time;
+        assert!(pause >= owed(&pair[0]), "{pause:?} after {} bytes", pair[0].body_bytes);
+    }
+    assert!(batches.iter().any(|request| owed(request) > Duration::from_secs(1)), "the backlog takes its time");
+}
