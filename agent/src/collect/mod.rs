@@ -8,6 +8,7 @@ mod sealer;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use lineside_buffer::{Append, AppendError, Buffer};
 use lineside_modbus::Sink;
@@ -100,32 +101,32 @@ impl Collector {
 
     /// Collects until every [`Intake`] is gone, then commits what is left. `clock` tells the state of the wall clock.
     pub async fn run(mut self, clock: fn() -> ClockState) {
-        let now = || Moment { instant: Instant::now(), clock: clock() };
+        let mut watch = Watch { read: clock, last: None };
         let mut batch = Vec::with_capacity(SCANS_AT_ONCE);
         let (mut scans_open, mut events_open) = (true, true);
         while scans_open || events_open {
             let due = self.sealer.due();
             tokio::select! {
                 event = self.events.recv(), if events_open => match event {
-                    Some(event) => self.sealer.push_event(event, now()),
+                    Some(event) => self.sealer.push_event(event, watch.now()),
                     None => events_open = false,
                 },
                 taken = self.scans.recv_many(&mut batch, SCANS_AT_ONCE), if scans_open => {
                     scans_open = taken > 0;
-                    let now = now();
+                    let now = watch.now();
                     for scan in batch.drain(..) {
                         self.sealer.push_scan(&scan, now);
                     }
                 }
                 () = at(due), if due.is_some() => {}
             }
-            let now = now();
+            let now = watch.now();
             let lost = &self.lost;
             self.sealer.lose(lost.readings.swap(0, Ordering::Relaxed), lost.events.swap(0, Ordering::Relaxed), now);
             let appends = self.sealer.take_due(now);
             self.hand_over(appends, now);
         }
-        let now = now();
+        let now = watch.now();
         let rest = self.sealer.take_all(now);
         self.hand_over(rest, now);
     }
@@ -146,6 +147,26 @@ impl Collector {
             Err(error @ (AppendError::Sequence { .. } | AppendError::Stopped(_))) => {
                 tracing::error!(%error, "a defect: the buffer refuses what was collected; please report it");
             }
+        }
+    }
+}
+
+/// How long the state of the wall clock is taken for granted: asking the kernel costs more than a reading does.
+const CLOCK_IS_KNOWN: Duration = Duration::from_secs(1);
+
+/// Tells the time, and asks for the state of the wall clock now and then.
+#[derive(Debug)]
+struct Watch {
+    read: fn() -> ClockState,
+    last: Option<Moment>,
+}
+
+impl Watch {
+    fn now(&mut self) -> Moment {
+        let instant = Instant::now();
+        match self.last {
+            Some(last) if instant.duration_since(last.instant) < CLOCK_IS_KNOWN => Moment { instant, ..last },
+            _ => *self.last.insert(Moment { instant, clock: (self.read)() }),
         }
     }
 }
