@@ -139,7 +139,6 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     finish.cancel();
     end(&mut forwarding, LAST_SEND).await;
     services.shutdown().await;
-    drop(forwarding);
     buffer.close().await;
     Ok(())
 }

@@ -13,7 +13,7 @@ use lineside_testbed::plant::{Device, DeviceOptions, Fault, Plant, Request, runn
 use serde_json::{Value, json};
 use tokio::time::{interval, timeout};
 
-use super::site::{PATIENCE, Site};
+use super::site::{Daemon, PATIENCE, Site};
 
 /// Longer than [`Press::TIMEOUT`].
 const LATE: Duration = Duration::from_millis(400);
@@ -177,8 +177,8 @@ fn menu() -> Vec<(Fault, Vec<String>)> {
     .concat()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_fault_gives_bad_readings_with_its_reason_and_never_a_wrong_value() {
+/// Two presses on one line, both read a few times.
+async fn two_presses() -> (Site, Plant, [Press; 2], Daemon) {
     let site = Site::new();
     let plant = plant(&[1, 2]);
     let device = &plant.devices()[0];
@@ -187,6 +187,13 @@ async fn every_fault_gives_bad_readings_with_its_reason_and_never_a_wrong_value(
     let config = site.configure("", "", &presses.each_ref().map(|press| press.configuration.as_str()).concat());
     let daemon = site.start(&config);
     whole_cycles(device, &[1, 2], 3).await;
+    (site, plant, presses, daemon)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_fault_gives_bad_readings_with_its_reason_and_never_a_wrong_value() {
+    let (site, plant, presses, daemon) = two_presses().await;
+    let device = &plant.devices()[0];
 
     let mut phases = Vec::new();
     for (fault, fitting) in menu() {
@@ -221,14 +228,8 @@ async fn every_fault_gives_bad_readings_with_its_reason_and_never_a_wrong_value(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_storm_of_faults_between_good_answers_never_gives_a_wrong_value() {
-    let site = Site::new();
-    let plant = plant(&[1, 2]);
+    let (site, plant, presses, daemon) = two_presses().await;
     let device = &plant.devices()[0];
-    let keys = format!("timeout = \"{}\"", Press::TIMEOUT);
-    let presses = [1, 2].map(|unit| Press::new(unit, device, &keys));
-    let config = site.configure("", "", &presses.each_ref().map(|press| press.configuration.as_str()).concat());
-    let daemon = site.start(&config);
-    whole_cycles(device, &[1, 2], 3).await;
 
     // Every fault in two neighbourhoods: 7 and 11 are coprime to the length, so both walks visit each of them.
     let menu: Vec<Fault> = menu().into_iter().map(|(fault, _)| fault).collect();
