@@ -67,6 +67,8 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let settings = lineside_buffer::Settings {
         directory: config.buffer.directory.clone(),
         max_bytes: config.buffer.max_size,
+        max_age: config.buffer.max_age,
+        min_free_bytes: config.buffer.min_free_disk,
         max_commit_delay: ACKS_WAIT,
     };
     let agent = config.agent.id.as_str();

@@ -91,8 +91,13 @@ async fn drain(buffer: &Buffer, readings: u64, what: &str) {
 }
 
 fn open(directory: &Path, epoch: &str) -> Buffer {
-    let settings =
-        Settings { directory: directory.to_owned(), max_bytes: 2 << 30, max_commit_delay: Duration::from_secs(1) };
+    let settings = Settings {
+        directory: directory.to_owned(),
+        max_bytes: 2 << 30,
+        max_age: None,
+        min_free_bytes: 0,
+        max_commit_delay: Duration::from_secs(1),
+    };
     Buffer::open(&settings, "gw-paint-01", epoch, 0).unwrap().0
 }
 

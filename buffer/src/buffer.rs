@@ -27,6 +27,11 @@ pub struct Settings {
     pub directory: PathBuf,
     /// All that the buffer takes from the disk, WAL included; at least 16 MiB.
     pub max_bytes: u64,
+    /// Blocks that were committed longer ago are dropped as `max-age`.
+    pub max_age: Option<Duration>,
+    /// Bytes of the disk that are left to others: the cap is what the disk allows beyond it, where that is less than
+    /// `max_bytes`.
+    pub min_free_bytes: u64,
     /// How long acks wait for an append to be committed with. 1 s unless there is a reason.
     pub max_commit_delay: Duration,
 }

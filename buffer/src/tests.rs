@@ -13,6 +13,8 @@ fn settings(directory: &TempDir) -> Settings {
     Settings {
         directory: directory.path().to_owned(),
         max_bytes: MAX_BYTES,
+        max_age: None,
+        min_free_bytes: 0,
         max_commit_delay: Duration::from_millis(10),
     }
 }

@@ -83,6 +83,10 @@ pub struct Buffer {
     pub directory: PathBuf,
     /// In bytes, at least 16 MiB.
     pub max_size: u64,
+    /// Blocks that were committed longer ago are dropped, and recorded.
+    pub max_age: Option<Duration>,
+    /// Bytes of the disk that are left to others: what the buffer may take ends there, or at `max_size`.
+    pub min_free_disk: u64,
     /// How often readings are committed.
     pub commit_interval: Duration,
 }

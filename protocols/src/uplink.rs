@@ -53,6 +53,11 @@ pub struct Settings {
     pub retry_min: Duration,
     /// Longest wait after a failure. Default 5 min.
     pub retry_max: Duration,
+    /// Most bytes of a backlog that are sent in a second, at least 1: live data goes before it. Default 1 MiB/s.
+    pub backfill_rate: u64,
     /// Of the frames, on disk and on the wire.
     pub encoding: Encoding,
+    /// SHA-256 of the SubjectPublicKeyInfo of certificates of which the server's chain must hold one (RFC 7469, 2.4).
+    /// Empty: the authorities of `ca` are enough.
+    pub pin_spki: Vec<[u8; 32]>,
 }

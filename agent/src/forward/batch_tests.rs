@@ -17,7 +17,13 @@ fn buffer() -> (TempDir, Buffer) {
 
 fn settings(directory: &TempDir) -> Settings {
     let max_commit_delay = std::time::Duration::from_secs(1);
-    Settings { directory: directory.path().to_owned(), max_bytes: 16 << 20, max_commit_delay }
+    Settings {
+        directory: directory.path().to_owned(),
+        max_bytes: 16 << 20,
+        max_age: None,
+        min_free_bytes: 0,
+        max_commit_delay,
+    }
 }
 
 fn block(first: u64) -> Append {

@@ -104,7 +104,9 @@ pub(crate) fn uplink(raw: &raw::Uplink, base: &Path, report: &mut Report<'_>) ->
         request_timeout: request_timeout?,
         retry_min,
         retry_max,
+        backfill_rate: 1 << 20,
         encoding: encoding?,
+        pin_spki: Vec::new(),
     })
 }
 
@@ -113,5 +115,11 @@ pub(crate) fn buffer(raw: &raw::Buffer, base: &Path, report: &mut Report<'_>) ->
     let directory: Checked<PathBuf> = at.take("directory", &raw.directory);
     let max_size = at.take("max_size", &raw.max_size);
     let commit_interval = at.take("commit_interval", &raw.commit_interval);
-    Ok(Buffer { directory: base.join(directory?), max_size: max_size?, commit_interval: commit_interval? })
+    Ok(Buffer {
+        directory: base.join(directory?),
+        max_size: max_size?,
+        max_age: None,
+        min_free_disk: 64 << 20,
+        commit_interval: commit_interval?,
+    })
 }

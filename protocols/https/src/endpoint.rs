@@ -157,7 +157,9 @@ mod tests {
             request_timeout: Duration::ZERO,
             retry_min: Duration::ZERO,
             retry_max: Duration::ZERO,
+            backfill_rate: 1 << 20,
             encoding: Default::default(),
+            pin_spki: Vec::new(),
         })
     }
 

@@ -30,7 +30,9 @@ impl Files {
             request_timeout: Duration::from_secs(1),
             retry_min: Duration::from_secs(1),
             retry_max: Duration::from_secs(1),
+            backfill_rate: 1 << 20,
             encoding: Default::default(),
+            pin_spki: Vec::new(),
         };
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

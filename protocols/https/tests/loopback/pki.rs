@@ -95,7 +95,9 @@ impl Gateway {
             request_timeout: Duration::from_secs(20),
             retry_min: Duration::from_secs(1),
             retry_max: Duration::from_secs(1),
+            backfill_rate: 1 << 20,
             encoding: Encoding::Zstd,
+            pin_spki: Vec::new(),
         };
         Gateway { settings, certificate: certificate.der().clone(), _folder: folder }
     }
