@@ -248,7 +248,11 @@ pub(super) fn failed(path: &Path, error: &rusqlite::Error) -> OpenError {
         }
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => OpenError::InUse { path },
         Some(ErrorCode::FileLockingProtocolFailed) => OpenError::NoLocks { path },
-        Some(ErrorCode::SystemIoFailure) if is_lock_failure(error) => OpenError::NoLocks { path },
+        // Of a file that could only be opened for reading, too.
+        Some(ErrorCode::SystemIoFailure) if is_lock_failure(error) => match path.parent().map(disk::probe) {
+            Some(Err(source)) => OpenError::Access { path, source },
+            _ => OpenError::NoLocks { path },
+        },
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt | ErrorCode::Unknown) => {
             OpenError::Damaged { path, why }
         }
