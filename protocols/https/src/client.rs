@@ -20,7 +20,7 @@ use lineside_protocols::sample::UnixMillis;
 use lineside_protocols::uplink::{Encoding, Settings};
 use lineside_protocols::wire::contract::{self, Lanes, ReadError, Whoami};
 use lineside_protocols::wire::verdict::{Answer, Failure, Outcome, Sent};
-use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
+use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, DATE, RETRY_AFTER};
 use reqwest::{RequestBuilder, Response};
 use rustls::ClientConfig;
 use serde::de::DeserializeOwned;
@@ -152,10 +152,12 @@ impl Client {
         let failed = |error: reqwest::Error| failure(&error, &self.endpoint, self.timeout);
         let response = request(&self.line().map_err(failed)?).send().await.map_err(failed)?;
         let header = |name| Some(response.headers().get(name)?.to_str().ok()?.to_owned());
+        // Two dates of one clock: how wrong this gateway's own is does not matter.
+        let sent = header(DATE).and_then(|date| contract::http_date(&date)).unwrap_or_else(now);
         let mut answer = Answer {
             status: response.status().as_u16(),
             content_type: header(CONTENT_TYPE),
-            retry_after: header(RETRY_AFTER).and_then(|value| contract::retry_after(&value, now())),
+            retry_after: header(RETRY_AFTER).and_then(|value| contract::retry_after(&value, sent)),
             body: Vec::new(),
         };
         match bounded(response).await.map_err(failed)? {
