@@ -76,10 +76,66 @@ fn a_good_set_is_read() {
     let files = Files::new();
     let identity = files.load().unwrap();
     assert_eq!(identity.not_after(), UnixMillis(1_798_761_600_000)); // 2027-01-01
-    let tls = identity.tls().unwrap();
+    let tls = identity.tls(&[]).unwrap();
     assert_eq!(tls.alpn_protocols, [b"h2".to_vec(), b"http/1.1".to_vec()]);
     let secret = format!("{:?}", files.key.serialized_der());
     assert!(!format!("{identity:?}{tls:?}").contains(&secret[1..secret.len() - 1]));
+}
+
+#[test]
+fn a_bundle_ends_with_the_last_of_its_authorities() {
+    let files = Files::new();
+    let (first, second) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+    let authority = |key: &KeyPair, until| {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.not_after = date_time_ymd(until, 1, 1);
+        params.self_signed(key).unwrap().pem()
+    };
+    files.put("ca.pem", authority(&first, 2027) + &authority(&second, 2021), 0o644);
+    let identity = files.load().unwrap();
+    assert_eq!(identity.authorities_not_after(), UnixMillis(1_798_761_600_000)); // 2027-01-01
+}
+
+#[test]
+fn the_same_files_are_the_same_identity() {
+    let files = Files::new();
+    let before = files.load().unwrap();
+    assert!(before.is_same(&files.load().unwrap()));
+    files.put("gateway.pem", files.certificate(&files.key), 0o644);
+    assert!(!before.is_same(&files.load().unwrap()), "renewed with the same key");
+}
+
+/// Every way in which files are replaced, each seen, and nothing seen where nothing was done.
+#[test]
+fn a_look_sees_every_change() {
+    let files = Files::new();
+    let path = |name: &str| files.folder.path().join(name);
+    let mut before = Look::take(&files.settings);
+    let mut changed = |what: &str| {
+        let now = Look::take(&files.settings);
+        assert_ne!(now, before, "{what}");
+        assert_eq!(now, Look::take(&files.settings), "{what}, and nothing since");
+        before = now;
+    };
+    let text = fs::read(path("gateway.pem")).unwrap();
+    files.put("gateway.pem.new", &text, 0o644);
+    fs::rename(path("gateway.pem.new"), path("gateway.pem")).unwrap();
+    changed("the same text, renamed over it");
+    fs::set_permissions(path("gateway.key"), fs::Permissions::from_mode(0o400)).unwrap();
+    changed("another mode");
+    fs::write(path("ca.pem"), &text[..text.len() / 2]).unwrap();
+    changed("half a file");
+    fs::remove_file(path("ca.pem")).unwrap();
+    changed("removed");
+    for release in ["one", "two"] {
+        fs::create_dir(path(release)).unwrap();
+        fs::write(path(release).join("ca.pem"), &text).unwrap();
+        std::os::unix::fs::symlink(path(release), path("..data.new")).unwrap();
+        fs::rename(path("..data.new"), path("..data")).unwrap();
+        let _ = std::os::unix::fs::symlink("..data/ca.pem", path("ca.pem"));
+        changed("the folder behind a link swapped");
+    }
 }
 
 #[test]
