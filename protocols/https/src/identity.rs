@@ -2,6 +2,7 @@
 //! How they are used on a connection is the client's.
 
 mod error;
+mod expiry;
 mod look;
 #[cfg(test)]
 mod tests;
@@ -22,7 +23,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-pub use self::error::{CertificateWarning, IdentityError, Item};
+pub use self::error::{IdentityError, Item};
+pub use self::expiry::{Expiry, Stage};
 pub use self::look::Look;
 use crate::pin::{PinnedVerifier, trusting};
 
@@ -33,7 +35,8 @@ const MAX_FILE_BYTES: u64 = 1024 * 1024;
 #[derive(Debug)]
 pub struct Identity {
     authorities: Vec<CertificateDer<'static>>,
-    authorities_end: UnixMillis,
+    /// From the beginning of the first to the end of the last.
+    authorities_validity: (UnixMillis, UnixMillis),
     own: CertifiedKey,
     validity: (UnixMillis, UnixMillis),
 }
@@ -50,9 +53,10 @@ impl Identity {
     fn load_with(settings: &Settings, credentials: Option<&Path>) -> Result<Self, IdentityError> {
         let authorities = certificates(Item::Ca, &settings.ca)?;
         roots(&settings.ca, &authorities)?;
-        let ends = authorities.iter().filter_map(|der| Some(validity_of(der)?.1));
-        // One that has expired among others is no harm: the bundle ends with its last.
-        let authorities_end = ends.max().unwrap_or(UnixMillis(i64::MAX));
+        // One that has expired among others is no harm.
+        let all = authorities.iter().filter_map(validity_of);
+        let authorities_validity = all.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
+        let authorities_validity = authorities_validity.unwrap_or((UnixMillis(0), UnixMillis(i64::MAX)));
         let chain = certificates(Item::Certificate, &settings.certificate)?;
         let validity = validity(&settings.certificate, &chain)?;
         let key_path = key_path(&settings.private_key, credentials)?;
@@ -68,7 +72,7 @@ impl Identity {
             let certificate = settings.certificate.clone();
             return Err(IdentityError::Mismatch { certificate, private_key: key_path, matching: at.map(|at| at + 1) });
         }
-        Ok(Identity { authorities, authorities_end, own, validity })
+        Ok(Identity { authorities, authorities_validity, own, validity })
     }
 
     /// When the client certificate expires.
@@ -77,23 +81,18 @@ impl Identity {
         self.validity.1
     }
 
-    /// When the last of the authorities in `uplink.ca` expires.
-    #[must_use]
-    pub fn authorities_not_after(&self) -> UnixMillis {
-        self.authorities_end
-    }
-
     /// Whether it is the same certificate and the same authorities; the key then is the same too.
     #[must_use]
     pub fn is_same(&self, other: &Identity) -> bool {
         self.own.cert == other.own.cert && self.authorities == other.authorities
     }
 
-    /// What a person should know about the client certificate's validity. Not an error: the clock may be wrong, and
-    /// the cloud decides.
+    /// What somebody should see to of the certificates by this clock, at most one of the client's and one of the
+    /// authorities'. Not errors: the clock may be wrong, and the cloud decides.
     #[must_use]
-    pub fn warning(&self, now: UnixMillis) -> Option<CertificateWarning> {
-        CertificateWarning::of(self.validity, now)
+    pub fn expiries(&self, now: UnixMillis) -> Vec<Expiry> {
+        let all = [(Item::Certificate, self.validity), (Item::Ca, self.authorities_validity)];
+        all.into_iter().filter_map(|(item, validity)| Expiry::of(item, validity, now)).collect()
     }
 
     /// TLS 1.2 or 1.3 as this identity, trusting these authorities alone, and of them only chains with a pinned key,

@@ -27,6 +27,6 @@ pub use address::source_address_present;
 pub use announcement::Announcement;
 pub use client::{AskError, Client, Frames};
 pub use endpoint::SetupError;
-pub use identity::{CertificateWarning, Identity, IdentityError, Item, Look};
+pub use identity::{Expiry, Identity, IdentityError, Item, Look, Stage};
 pub use lineside_protocols::wire::verdict::{Answer, Failure, Outcome};
 pub use traceparent::{new_traceparent, request_id, traceparent};

@@ -93,8 +93,12 @@ fn a_bundle_ends_with_the_last_of_its_authorities() {
         params.self_signed(key).unwrap().pem()
     };
     files.put("ca.pem", authority(&first, 2027) + &authority(&second, 2021), 0o644);
-    let identity = files.load().unwrap();
-    assert_eq!(identity.authorities_not_after(), UnixMillis(1_798_761_600_000)); // 2027-01-01
+    let of_authorities = |now| {
+        let identity = files.load().unwrap();
+        identity.expiries(UnixMillis(now)).into_iter().find(|expiry| expiry.item == Item::Ca).map(|expiry| expiry.stage)
+    };
+    assert_eq!(of_authorities(1_798_761_600_001), Some(Stage::Expired)); // 2027-01-01
+    assert_eq!(of_authorities(1_790_000_000_000), None); // 2026-09-21
 }
 
 #[test]
@@ -320,14 +324,9 @@ fn a_credential_is_read_from_its_directory_whatever_its_mode() {
 }
 
 #[test]
-fn what_a_person_should_know_of_the_certificate() {
+fn the_client_certificate_and_the_authorities_are_watched() {
     let identity = Files::new().load().unwrap();
-    let day = CertificateWarning::DAY_MS;
-    let at = |days: i64| identity.warning(UnixMillis(1_798_761_600_000 + days * day));
-    assert_eq!(at(-31), None);
-    assert_eq!(at(-30), Some(CertificateWarning::Ends(30)));
-    assert_eq!(at(2), Some(CertificateWarning::Expired(2)));
-    assert_eq!(at(-370), Some(CertificateWarning::NotYetValid(5)));
-    insta::assert_snapshot!(at(2).unwrap(), @"the client certificate expired 2 days ago: renew it, or set the gateway's clock");
-    insta::assert_snapshot!(at(-1).unwrap(), @"the client certificate expires in 1 day: renew it");
+    let items = |now| identity.expiries(UnixMillis(now)).into_iter().map(|expiry| expiry.item).collect::<Vec<_>>();
+    assert_eq!(items(1_798_761_600_000), [Item::Certificate]); // 2027-01-01
+    assert_eq!(items(1_780_000_000_000), []); // 2026-05-28
 }
