@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::assemble::{self, Plant};
 use crate::collect::watch::Footing;
 use crate::collect::{Collector, Intake, Origin};
-use crate::forward::{Forwarder, Report, StoredCatalogue};
+use crate::forward::{Forwarder, Keeper, Report, StoredCatalogue};
 use crate::status::{self, Status};
 use crate::{api, clock, memory};
 
@@ -96,9 +96,13 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let (collector, intake) = Collector::new(origin, compressor, buffer.clone(), clock::read);
     announce(&intake, &config, opened, signals);
     let report = Report::new(config.uplink.source_address.to_string(), clock::now);
+    let told = intake.clone();
+    let tell = move |event| told.event(event);
+    let (keeper, clients) =
+        Keeper::new(config.uplink.clone(), config.agent.id.clone(), report.clone(), clock::now, tell);
     let forwarder = Forwarder::new(
         config.uplink.clone(),
-        config.agent.id.clone(),
+        clients,
         buffer.clone(),
         catalogue,
         Compressor::new(config.uplink.encoding)?,
@@ -108,6 +112,8 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let reading = CancellationToken::new();
     let mut adapters = JoinSet::new();
     let devices = start_adapters(&mut adapters, plant, &intake, &reading);
+    // Among them, because it tells events too: it has let go of the intake before the collector ends.
+    adapters.spawn(keeper.run(reading.clone()));
     let witness = Witness {
         agent: config.agent.id.to_string(),
         epoch: epoch.to_string(),
