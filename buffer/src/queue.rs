@@ -13,6 +13,7 @@ use crate::entry::{Append, Cursor, Peek, Settled, Settlement};
 use crate::flight::Flown;
 use crate::lane::{Lane, PerLane};
 use crate::stats::Discrepancy;
+use crate::uplink::CloudLost;
 
 /// Bytes of frames that wait: some seconds of a slow flash card. One batch that is larger passes when nothing waits, or a
 /// large catalogue would never get in; how large it may be is its producer's affair.
@@ -37,6 +38,13 @@ pub(crate) enum Request {
     Peek { lane: Lane, max_bytes: usize, after: Option<Cursor>, reply: oneshot::Sender<Option<Peek>> },
     Settle { flown: Flown, settlement: Settlement, reply: oneshot::Sender<Result<Settled, Unavailable>> },
     Catalogue { name: String, reply: oneshot::Sender<Option<Vec<u8>>> },
+    Newest { lane: Lane, reply: oneshot::Sender<Option<Cursor>> },
+    CloudLost {
+        lane: Lane,
+        epoch: String,
+        lost: Vec<(u64, u64)>,
+        reply: oneshot::Sender<Result<Option<CloudLost>, Unavailable>>,
+    },
     Verify { reply: oneshot::Sender<Result<(), Discrepancy>> },
 }
 

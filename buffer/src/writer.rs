@@ -11,6 +11,8 @@
 //!                     a commit succeeds                                                beyond 4 MiB they become gaps
 //! ```
 
+mod lost;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -161,6 +163,12 @@ impl Writer {
                     None
                 });
                 let _gone = reply.send(catalogue);
+            }
+            Request::Newest { lane, reply } => {
+                let _gone = reply.send(self.store.newest(lane).ok());
+            }
+            Request::CloudLost { lane, epoch, lost, reply } => {
+                let _gone = reply.send(self.cloud_lost(lane, &epoch, &lost, now, now_ms));
             }
             Request::Verify { reply } => {
                 let _gone = reply.send(self.store.verify());

@@ -13,6 +13,7 @@
 
 mod append;
 mod ledger;
+mod lost;
 pub(crate) mod open;
 mod quarantine;
 mod read;
