@@ -35,17 +35,34 @@ pub(crate) struct Batch {
 /// What the thread is asked. Whoever asks waits for the answer, and few may ask at a time (`Buffer` sees to that).
 #[derive(Debug)]
 pub(crate) enum Request {
-    Peek { lane: Lane, max_bytes: usize, after: Option<Cursor>, reply: oneshot::Sender<Option<Peek>> },
-    Settle { flown: Flown, settlement: Settlement, reply: oneshot::Sender<Result<Settled, Unavailable>> },
-    Catalogue { name: String, reply: oneshot::Sender<Option<Vec<u8>>> },
-    Newest { lane: Lane, reply: oneshot::Sender<Option<Cursor>> },
+    Peek {
+        lane: Lane,
+        max_bytes: usize,
+        after: Option<Cursor>,
+        reply: oneshot::Sender<Option<Peek>>,
+    },
+    Settle {
+        flown: Flown,
+        settlement: Settlement,
+        reply: oneshot::Sender<Result<Settled, Unavailable>>,
+    },
+    Catalogue {
+        name: String,
+        reply: oneshot::Sender<Option<Vec<u8>>>,
+    },
+    Newest {
+        lane: Lane,
+        reply: oneshot::Sender<Option<Cursor>>,
+    },
     CloudLost {
         lane: Lane,
         epoch: String,
         lost: Vec<(u64, u64)>,
         reply: oneshot::Sender<Result<Option<CloudLost>, Unavailable>>,
     },
-    Verify { reply: oneshot::Sender<Result<(), Discrepancy>> },
+    Verify {
+        reply: oneshot::Sender<Result<(), Discrepancy>>,
+    },
 }
 
 /// What the thread takes at a time.

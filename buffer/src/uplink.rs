@@ -7,11 +7,10 @@ use crate::lane::Lane;
 use crate::queue::Request;
 
 impl Peek {
-    /// The place behind `number`, which the peek covers: to look at what comes after something that has to wait.
+    /// The place behind `number` of the peek's epoch: to look at what comes after something that has to wait.
     #[must_use]
     pub fn cursor_behind(&self, number: u64) -> Cursor {
-        let last = number.clamp(self.hold.range.first, self.hold.range.last);
-        Cursor { last, ..self.cursor() }
+        Cursor { last: number.min(i64::MAX.unsigned_abs() - 1), ..self.cursor() }
     }
 }
 
