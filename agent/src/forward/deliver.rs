@@ -139,10 +139,14 @@ impl Forwarder {
         }
     }
 
-    /// The same request again, byte for byte: the cloud may have stored it.
+    /// The same request again, byte for byte: the cloud may have stored it. Where there was no connection it cannot have,
+    /// and what has been committed since may come along.
     fn again(&mut self, place: Place, request: &Request<'_>, outcome: &Outcome) {
-        let timed_out = matches!(outcome, Outcome::Failed(Failure::Timeout(_)));
-        self.apart.again(place, request.max_bytes, timed_out);
+        match outcome {
+            Outcome::Failed(Failure::Connect(_) | Failure::Tls(_)) => {}
+            Outcome::Failed(Failure::Timeout(_)) => self.apart.again(place, request.max_bytes, true),
+            _ => self.apart.again(place, request.max_bytes, false),
+        }
     }
 
     /// This content waits, and nothing else.
