@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::apart::Place;
 use super::batch::{AssembleError, Batch};
-use super::pause::{Pause, address_lost, random};
+use super::pause::{Pause, random};
 use super::reconcile::Mismatch;
 use super::schedule::Stream;
 use super::{Forwarder, Next, StoredCatalogue};
@@ -48,13 +48,10 @@ impl Forwarder {
             }
             Err(AssembleError::Compress(error)) => return Next::Pause(Pause::local(error.to_string())),
         };
-        let client = match self.client() {
-            Ok(client) => client,
-            Err(pause) => return Next::Pause(pause),
-        };
-        let next = self.send(&client, Request { stream, peek, max_bytes, batch }).await;
-        self.client = Some(client);
-        next
+        match self.clients.current() {
+            Ok(client) => self.send(&client, Request { stream, peek, max_bytes, batch }).await,
+            Err(why) => Next::Pause(Pause::identity(why)),
+        }
     }
 
     async fn send(&mut self, client: &Client, mut request: Request<'_>) -> Next {
@@ -70,7 +67,7 @@ impl Forwarder {
         let frames = Frames { encoding: batch.encoding, bytes: std::mem::take(&mut batch.body) };
         let bytes = frames.bytes.len();
         let begun = Instant::now();
-        let outcome = self.while_pinned(client.post_batch(&sent, frames, &trace())).await;
+        let outcome = client.post_batch(&sent, frames, &trace()).await;
         let took = begun.elapsed();
         let verdict = verdict(&outcome, &sent);
         tracing::debug!(key = %sent.key(), stream = ?request.stream, bytes, ?took, ?verdict, "sent");
@@ -126,19 +123,6 @@ impl Forwarder {
         }
     }
 
-    /// Given up when the source address goes: what is on the line then hangs, and says nothing.
-    async fn while_pinned(&self, request: impl Future<Output = Outcome>) -> Outcome {
-        let source = self.settings.source_address;
-        tokio::select! {
-            biased;
-            outcome = request => outcome,
-            () = address_lost(source) => Outcome::Failed(Failure::SourceAddressMissing(format!(
-                "{source} has gone while a request was on its way, so nothing is sent; check this gateway's network, or \
-                 uplink.source_address. Nothing is lost: readings are kept"
-            ))),
-        }
-    }
-
     /// The same request again, byte for byte: the cloud may have stored it. Where there was no connection it cannot have,
     /// and what has been committed since may come along.
     fn again(&mut self, place: Place, request: &Request<'_>, outcome: &Outcome) {
@@ -165,7 +149,7 @@ impl Forwarder {
             return Some(self.catalogue_is_missing(id, request).await);
         };
         let encoding = encoding_of(&frame).unwrap_or(self.settings.encoding);
-        let outcome = self.while_pinned(client.put_catalogue(id, Frames { encoding, bytes: frame }, &trace())).await;
+        let outcome = client.put_catalogue(id, Frames { encoding, bytes: frame }, &trace()).await;
         let place = request.place();
         match catalogue_verdict(&outcome) {
             CatalogueVerdict::Stored => {

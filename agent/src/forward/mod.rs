@@ -6,7 +6,7 @@
 //!                      ├── 5xx, 429, timeout, no connection ──▶ waiting ──┤  back-off, or the probe gets through
 //!                      ├── 401, 403, 3xx, TLS, … ─────────────▶ held ─────┤  alarm; back-off to retry_max
 //!                      ├── no interface has the address ──▶ source-address-missing ──┤  looked for all the time
-//!                      └── certificate, key or CA refused ──▶ identity-refused ──────┘  loaded again each ten seconds
+//!                      └── certificate, key or CA refused ──▶ identity-refused ──────┘  another client in use
 //! ```
 //!
 //! Nothing leaves the buffer but on the cloud's explicit accept, as a quarantine row, or as a recorded drop: this task
@@ -21,11 +21,13 @@
 //! | `deliver`   | one request, and what its answer comes to                                  |
 //! | `reconcile` | a cloud that lost what it had accepted                                     |
 //! | `pause`     | how long to wait when the uplink fails as a whole                          |
+//! | `identity`  | the client in use, and its certificate as it changes                       |
 //! | `report`    | how it stands, for `status` and the log                                    |
 
 pub mod apart;
 pub mod batch;
 mod deliver;
+mod identity;
 pub mod pause;
 pub mod rate;
 mod reconcile;
@@ -36,7 +38,6 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use lineside_buffer::{Buffer, Lane, Peek};
-use lineside_https::Client;
 use lineside_protocols::name::Name;
 use lineside_protocols::ranges::Range;
 use lineside_protocols::uplink::Settings;
@@ -46,9 +47,10 @@ use tokio_util::sync::CancellationToken;
 
 use self::apart::{Apart, Cut, MAX_WAITING, Place};
 use self::batch::Assembler;
+pub use self::identity::{Clients, Keeper};
 use self::pause::{Pacing, Pause};
 use self::reconcile::Mismatch;
-pub use self::report::Report;
+pub use self::report::{Report, Topic};
 use self::schedule::{Schedule, Stream};
 
 /// Longest that one request makes the next one wait, however low a rate the cloud asks for.
@@ -97,7 +99,7 @@ pub struct Forwarder {
     buffer: Buffer,
     catalogue: StoredCatalogue,
     assembler: Assembler,
-    client: Option<Client>,
+    clients: Clients,
     report: Report,
     pacing: Pacing,
     schedule: Schedule,
@@ -115,6 +117,7 @@ impl Forwarder {
     pub fn new(
         settings: Settings,
         agent: Name,
+        clients: Clients,
         buffer: Buffer,
         catalogue: StoredCatalogue,
         compressor: Compressor,
@@ -129,7 +132,7 @@ impl Forwarder {
             agent,
             buffer,
             catalogue,
-            client: None,
+            clients,
             report,
             known: HashSet::new(),
             catalogues_in_a_row: 0,
@@ -155,9 +158,11 @@ impl Forwarder {
                 },
                 Next::Pause(pause) => {
                     self.fail(&pause);
+                    let client = self.clients.latest();
                     let asked = pause.asked().map(|asked| Instant::now() + asked);
                     tokio::select! {
-                        () = self.pacing.sit_out(&pause, self.client.as_ref()) => {}
+                        () = self.pacing.sit_out(&pause, client.as_deref()) => {}
+                        () = self.clients.changed(), if pause.doubts_identity => {}
                         () = finish.cancelled() => match asked {
                             // What the cloud asked for holds for a last send too.
                             Some(asked) if asked > Instant::now() + LAST_SEND => return,
@@ -193,8 +198,8 @@ impl Forwarder {
     fn fail(&mut self, pause: &Pause) {
         self.schedule.down();
         self.report.failed(pause.state, &pause.why);
-        if pause.reload {
-            self.client = None;
+        if pause.doubts_identity && self.clients.latest().is_some() {
+            self.clients.doubt();
         }
     }
 
@@ -251,14 +256,6 @@ impl Forwarder {
             }
         }
         wait.map_or(Found::Nothing, Found::Wait)
-    }
-
-    /// The client, made anew where it was given up.
-    fn client(&mut self) -> Result<Client, Pause> {
-        let client = self.client.take().map_or_else(|| Client::new(&self.settings, &self.agent), Ok);
-        let client = client.map_err(|error| Pause::identity(error.to_string()))?;
-        self.report.certificate(client.identity().not_after());
-        Ok(client)
     }
 
     /// The cloud accepts again: what was committed up to now and is more than one request is the backlog.

@@ -4,7 +4,7 @@
 //!   no connection, no answer, broken ──▶ back-off, or a probe gets through
 //!   5xx, 429, 401, 403, …            ──▶ back-off, and at least what the cloud asks for
 //!   source address missing           ──▶ until an interface has it again
-//!   certificate, key or CA refused   ──▶ ten seconds
+//!   certificate, key or CA refused   ──▶ ten seconds, or another client is in use (the caller sees to that)
 //! ```
 
 use std::net::IpAddr;
@@ -21,9 +21,7 @@ use crate::status::UplinkState;
 const LOOK: Duration = Duration::from_millis(250);
 /// How long it is looked for before everything else is looked at again too.
 const LOOK_LONGEST: Duration = Duration::from_secs(60);
-/// How often a source address that is in use is looked for.
-const WATCH: Duration = Duration::from_secs(1);
-/// How often a refused identity is loaded again.
+/// How often an identity that is refused is looked at again.
 const LOAD: Duration = Duration::from_secs(10);
 /// Longest wait between two tries of a last send.
 const HURRY: Duration = Duration::from_millis(250);
@@ -42,8 +40,8 @@ pub struct Pause {
     pub state: UplinkState,
     /// For a person.
     pub why: String,
-    /// Whether connection, certificate and key are made anew before the next try.
-    pub reload: bool,
+    /// Whether it may be our certificate, our key or our CA: another client ends the pause.
+    pub doubts_identity: bool,
     length: Length,
     /// Whether the wait ends as soon as the cloud can be connected to.
     probe: bool,
@@ -66,7 +64,7 @@ enum Length {
 
 impl Pause {
     const fn new(state: UplinkState, why: String, length: Length) -> Self {
-        Pause { state, why, reload: false, length, probe: false, reached: true }
+        Pause { state, why, doubts_identity: false, length, probe: false, reached: true }
     }
 
     /// It passes: 5xx, 429, timeouts, no connection.
@@ -90,9 +88,9 @@ impl Pause {
     pub fn held_by(why: String, outcome: &Outcome) -> Self {
         match outcome {
             Outcome::Failed(Failure::SourceAddressMissing(_)) => {
-                Pause { reload: true, ..Pause::new(UplinkState::SourceAddressMissing, why, Length::Address) }
+                Pause::new(UplinkState::SourceAddressMissing, why, Length::Address)
             }
-            Outcome::Failed(Failure::Tls(_)) => Pause { reload: true, ..Pause::held(why) },
+            Outcome::Failed(Failure::Tls(_)) => Pause { doubts_identity: true, ..Pause::held(why) },
             _ => Pause::held(why),
         }
     }
@@ -105,8 +103,8 @@ impl Pause {
 
     /// Certificate, key or CA cannot be used.
     #[must_use]
-    pub const fn identity(why: String) -> Self {
-        Pause::new(UplinkState::IdentityRefused, why, Length::Exactly(LOAD))
+    pub fn identity(why: String) -> Self {
+        Pause { doubts_identity: true, ..Pause::new(UplinkState::IdentityRefused, why, Length::Exactly(LOAD)) }
     }
 
     /// What the cloud asked for, which a last send must keep too.
@@ -151,7 +149,7 @@ impl Pacing {
     pub async fn sit_out(&mut self, pause: &Pause, client: Option<&Client>) {
         self.misled |= std::mem::take(&mut self.probed);
         let Some(length) = self.length(pause.length, random()) else {
-            let _looked_for_long_enough = timeout(LOOK_LONGEST, address(self.source, LOOK, true)).await;
+            let _looked_for_long_enough = timeout(LOOK_LONGEST, address_back(self.source)).await;
             return;
         };
         match client {
@@ -174,15 +172,11 @@ impl Pacing {
     }
 }
 
-/// Returns once no interface has the source address any more. A connection from it would hang in silence.
-pub async fn address_lost(source: IpAddr) {
-    address(source, WATCH, false).await;
-}
-
-async fn address(source: IpAddr, every: Duration, present: bool) {
+/// Returns once an interface has the source address.
+async fn address_back(source: IpAddr) {
     loop {
-        sleep(every).await;
-        if source_address_present(source) == present {
+        sleep(LOOK).await;
+        if source_address_present(source) {
             return;
         }
     }

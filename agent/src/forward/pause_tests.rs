@@ -35,7 +35,7 @@ fn only_where_nothing_was_answered_is_the_cloud_probed() {
     let answered = Outcome::Answered(lineside_https::Answer { status: 503, ..Default::default() });
     assert!(!Pause::waiting(String::new(), None, &answered).probe);
     let tls = Pause::held_by(String::new(), &Outcome::Failed(Failure::Tls(String::new())));
-    assert!(tls.reload && tls.state == UplinkState::Held);
+    assert!(tls.doubts_identity && tls.state == UplinkState::Held);
 }
 
 #[test]

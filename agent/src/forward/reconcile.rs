@@ -86,13 +86,11 @@ impl Forwarder {
     /// What the cloud accounts for. Nothing where it cannot be asked: of an agent that has been renamed since, or
     /// because it does not know the question.
     async fn ask_for_lanes(&mut self, mismatch: &Mismatch) -> Result<Lanes, Pause> {
+        let client = self.clients.current().map_err(Pause::identity)?;
         if mismatch.sent.agent != self.agent {
             return Ok(Lanes::default());
         }
-        let client = self.client()?;
-        let asked = client.get_lanes().await;
-        self.client = Some(client);
-        let outcome = match asked {
+        let outcome = match client.get_lanes().await {
             Ok(lanes) => return Ok(lanes),
             Err(AskError::Status(Answer { status: 404 | 405 | 501, .. })) => return Ok(Lanes::default()),
             Err(AskError::Status(answer)) => Outcome::Answered(answer),
