@@ -1,8 +1,10 @@
 //! A cloud that lost what it had accepted (restored from a backup): what of that is still here, and what is gone.
 //!
-//! Of a number in no row the file knows only that the cloud accounts for it: delivered, or dropped and told. So what is
-//! gone counts as delivered as far as the ledger has any delivered of that epoch; where told gaps lie in it too, that is
-//! more than was lost, never less.
+//! Of a number in no row the file knows only that the cloud accounts for it: delivered, or dropped and told. What this
+//! run has told is remembered ([`Told`]), so that a drop is not counted a second time. What an earlier run told counts as
+//! delivered, as far as the ledger has any delivered of that epoch: then more is counted as lost than was, never less.
+
+use std::collections::VecDeque;
 
 use rusqlite::{OptionalExtension, params};
 
@@ -13,6 +15,35 @@ use crate::entry::{Cursor, GapReason};
 use crate::lane::Lane;
 use crate::ranges::Ranges;
 use crate::uplink::CloudLost;
+
+/// Gaps whose lines are remembered.
+const MOST_TOLD: usize = 4096;
+
+/// The gaps that the cloud was told of in this run: dropped, and in no row any more.
+#[derive(Debug, Default)]
+pub(super) struct Told(VecDeque<(Lane, i64, u64, u64)>);
+
+impl Told {
+    pub(super) fn remember(&mut self, lane: Lane, epoch: i64, ranges: Vec<(u64, u64)>) {
+        for (first, last) in ranges {
+            match self.0.back_mut() {
+                Some(before) if (before.0, before.1) == (lane, epoch) && before.3.checked_add(1) == Some(first) => {
+                    before.3 = last;
+                }
+                _ => self.0.push_back((lane, epoch, first, last)),
+            }
+        }
+        let excess = self.0.len().saturating_sub(MOST_TOLD);
+        self.0.drain(..excess);
+    }
+
+    /// How many of these numbers are counted as dropped already.
+    fn among(&self, lane: Lane, epoch: i64, gone: &Ranges) -> u64 {
+        let mut left = gone.clone();
+        let ours = self.0.iter().filter(|told| (told.0, told.1) == (lane, epoch));
+        ours.map(|&(_, _, first, last)| left.cut(first, last).numbers()).sum()
+    }
+}
 
 impl Store {
     /// Behind the last number that is committed, in this epoch's terms.
@@ -46,6 +77,7 @@ impl Store {
         let set_aside = ranges(&self.conn, sql, lane, epoch)?;
 
         let mut sum = CloudLost::default();
+        let mut counted = 0;
         for &(first, to) in lost {
             let (first, to) = (first.max(1), to.min(last));
             if first > to {
@@ -64,8 +96,9 @@ impl Store {
                 self.add_gap(lane, epoch, first, last, GapReason::CloudLost, now_ms)?;
             }
             sum.dropped += gone.numbers();
+            counted += self.told.among(lane, epoch, &gone);
         }
-        let count = signed(sum.dropped.min(delivered));
+        let count = signed((sum.dropped - counted).min(delivered));
         self.book(lane, epoch, 0, Booking { delivered: -count, dropped: count, ..Booking::default() })?;
         Ok(Some(sum))
     }

@@ -68,6 +68,7 @@ pub(crate) struct Store {
     settled_blocks: u64,
     /// Whether the open transaction has added a row of `gaps` or `quarantine`.
     new_notices: bool,
+    told: lost::Told,
 }
 
 impl Store {

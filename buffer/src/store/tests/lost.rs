@@ -52,6 +52,20 @@ fn what_is_here_is_owed_and_what_is_gone_is_told() {
 }
 
 #[test]
+fn a_cloud_that_is_set_back_twice_has_lost_no_more() {
+    let directory = TempDir::new().unwrap();
+    let mut store = store_with_everything(&directory);
+    // 51-60 were never here; 31-40 are lost; then 41-50, which were delivered in between; then nothing more.
+    for dropped in [20, 30, 30, 30] {
+        assert!(lose(&mut store, "e1", &[(31, 60)]).unwrap().dropped >= 10);
+        let owed = peek(&mut store, Lane::Readings).unwrap();
+        settle(&mut store, &owed, &accept(&[(1, 60)]));
+        assert_eq!(ledger(&store, Lane::Readings)[4], dropped);
+        store.commit().unwrap();
+    }
+}
+
+#[test]
 fn what_was_never_given_is_not_lost() {
     let directory = TempDir::new().unwrap();
     let mut store = store_with_everything(&directory);
