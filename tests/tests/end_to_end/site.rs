@@ -66,8 +66,14 @@ impl Site {
 
     /// Starts the daemon.
     pub(crate) fn start(&self, config: &Path) -> Daemon {
+        self.start_with(config, |_| ())
+    }
+
+    /// The same, with what `change` makes of its command.
+    pub(crate) fn start_with(&self, config: &Path, change: impl FnOnce(&mut Command)) -> Daemon {
         let log = std::fs::File::options().append(true).create(true).open(self.log_path()).unwrap();
         let mut command = lineside(config, &["run"]);
+        change(&mut command);
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
         Daemon { child, config: config.to_owned(), log: self.log_path() }
     }
@@ -181,6 +187,13 @@ impl Daemon {
         }
         let log = std::fs::read_to_string(&self.log).unwrap();
         panic!("waited for {what}; the last status was {last:#?}\n{log}");
+    }
+
+    /// The most memory that it ever had, in KiB (`VmHWM`, proc_pid_status(5)).
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim_end_matches("kB").trim().parse().unwrap()
     }
 
     /// SIGTERM; what it exits with, and its status afterwards, from the file.
