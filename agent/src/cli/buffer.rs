@@ -59,10 +59,9 @@ struct Json {
 }
 
 #[derive(Debug, Args)]
-#[group(required = true, multiple = false, args = ["ids", "all"])]
 struct Which {
     /// As `list` names them
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", required_unless_present = "all", conflicts_with = "all")]
     ids: Vec<i64>,
     /// Every entry
     #[arg(long)]
