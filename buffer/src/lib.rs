@@ -33,3 +33,4 @@ pub use entry::{Append, Block, Cursor, Entry, GapReason, Peek, Quarantine, Settl
 pub use lane::Lane;
 pub use stats::{Discrepancy, LaneStats, State, Stats, Written};
 pub use store::open::{EarlierEpoch, OpenError, Opened};
+pub use store::salvage::{DamagedNumbers, MendedWal, Recovered};

@@ -26,6 +26,8 @@ use crate::store::Store;
 
 /// How long a failing disk is left alone.
 const RETRY: Duration = Duration::from_secs(1);
+/// How long a file that was just built anew must do: what breaks again at once is not a matter of flipped bits.
+const HEAL_AGAIN: Duration = Duration::from_secs(60);
 /// Bytes of frames that are held while the disk fails.
 const MAX_HELD: usize = 4 << 20;
 /// Settlements that are put back after a rollback. One that is forgotten costs a resend, which is deduplicated.
@@ -48,6 +50,8 @@ pub(crate) struct Writer {
     written: Written,
     /// When the open transaction, or what is held, is committed at the latest.
     due: Option<Instant>,
+    /// When the file was last built anew.
+    healed: Option<Instant>,
 }
 
 impl Writer {
@@ -70,6 +74,7 @@ impl Writer {
             state: State::Ok,
             written: Written::default(),
             due: None,
+            healed: None,
         };
         Ok((writer, watcher))
     }
@@ -142,10 +147,12 @@ impl Writer {
                 }
                 Ok(settled)
             }
-            Err(error) => {
-                self.fail(&error, now, now_ms);
-                Err(Unavailable::Disk(error.to_string()))
+            // A file that was built anew can be asked again.
+            Err(error) if self.fail(&error, now, now_ms) => {
+                let settled = self.store.settle(flown, &settlement, now_ms);
+                settled.inspect_err(|error| self.give_way(error, now)).map_err(|error| Unavailable::Disk(error.to_string()))
             }
+            Err(error) => Err(Unavailable::Disk(error.to_string())),
         }
     }
 
@@ -172,8 +179,12 @@ impl Writer {
     /// Reads out what is durable, and nothing else: see [`Store::has_new_notices`]. While the disk fails, new notices
     /// wait for the commit that succeeds, and so does whoever peeks.
     fn peek(&mut self, lane: Lane, max_bytes: usize, after: Option<Cursor>, now: Instant, now_ms: i64) -> Option<Peek> {
-        let peek = self.store.peek(lane, max_bytes, after, now_ms).unwrap_or_else(|error| {
-            self.fail(&error, now, now_ms);
+        let peek = self.store.peek(lane, max_bytes, after, now_ms).or_else(|error| {
+            // A file that was built anew can be asked again.
+            if self.fail(&error, now, now_ms) { self.store.peek(lane, max_bytes, after, now_ms) } else { Ok(None) }
+        });
+        let peek = peek.unwrap_or_else(|error| {
+            self.give_way(&error, now);
             None
         });
         if !self.store.has_new_notices() {
@@ -214,7 +225,9 @@ impl Writer {
                     }
                 }
             }
-            Err(error) => self.fail(&error, now, now_ms),
+            Err(error) => {
+                self.fail(&error, now, now_ms);
+            }
         }
     }
 
@@ -232,13 +245,15 @@ impl Writer {
     }
 
     /// Back to what the file says, then the settlements again: what the cloud has accepted need not be sent twice.
-    fn fail(&mut self, error: &rusqlite::Error, now: Instant, now_ms: i64) {
-        if !self.is_failing() {
-            tracing::error!(%error, "buffer: the disk fails; collection goes on in memory and it is tried again each second");
+    ///
+    /// A file that is damaged is built anew first; returns whether that was done, so that the work can go on at once.
+    fn fail(&mut self, error: &rusqlite::Error, now: Instant, now_ms: i64) -> bool {
+        let healed = self.store.is_damaged(error) && self.heal(error, now, now_ms);
+        if healed {
+            self.due = Some(now);
+        } else {
+            self.give_way(error, now);
         }
-        self.state = State::DiskError(error.to_string());
-        self.due = Some(now + RETRY);
-        self.store.rollback();
         let again = self
             .uncommitted
             .iter()
@@ -246,6 +261,31 @@ impl Writer {
         if again.is_err() {
             self.store.rollback();
             self.uncommitted.clear();
+        }
+        healed
+    }
+
+    /// Nothing of the open transaction is kept; the disk is left alone for a while.
+    fn give_way(&mut self, error: &rusqlite::Error, now: Instant) {
+        if !self.is_failing() {
+            tracing::error!(%error, "buffer: the disk fails; collection goes on in memory and it is tried again each second");
+        }
+        self.state = State::DiskError(error.to_string());
+        self.due = Some(now + RETRY);
+        self.store.rollback();
+    }
+
+    fn heal(&mut self, error: &rusqlite::Error, now: Instant, now_ms: i64) -> bool {
+        if self.healed.is_some_and(|healed| now < healed + HEAL_AGAIN) {
+            return false;
+        }
+        self.healed = Some(now);
+        match self.store.heal(error, now_ms) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::error!(%error, "buffer: the damaged file could not be built anew; it is tried again each minute");
+                false
+            }
         }
     }
 
