@@ -21,7 +21,7 @@ use std::time::Duration;
 use serde::de::{DeserializeOwned, IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-pub use retry_after::retry_after;
+pub use retry_after::{http_date, retry_after};
 
 use crate::ranges::Range;
 
