@@ -4,6 +4,9 @@
 mod answers;
 mod contract;
 mod identity;
+mod lanes;
+mod later;
+mod lost;
 mod narrowing;
 mod notices;
 mod resend;
