@@ -89,7 +89,8 @@ impl Size {
         let number = |at: usize| header.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map(u32::from_be_bytes);
         let pages = u64::from(number(28).unwrap_or(0));
         let mut behind = [0; 4096];
-        let more = file.read_at(&mut behind, pages * schema::PAGE_BYTES).is_ok() && behind.iter().any(|byte| *byte != 0);
+        let more =
+            file.read_at(&mut behind, pages * schema::PAGE_BYTES).is_ok() && behind.iter().any(|byte| *byte != 0);
         Ok(Self { pages, valid: number(24) == number(92), more })
     }
 }

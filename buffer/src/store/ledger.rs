@@ -137,7 +137,11 @@ pub(super) fn load(conn: &Connection, sealed: bool) -> Result<Books> {
             let owed = if block.owed.is_none() { block.count } else { block.owed().numbers() };
             let epoch = epochs.get_mut(&block.epoch).filter(|epoch| block.last() <= epoch.last);
             let (true, Some(epoch)) = ((block.epoch, block.first) > before, epoch) else {
-                return Err(damaged(format!("block {} of {} does not follow those before it", block.first, lane.name())));
+                return Err(damaged(format!(
+                    "block {} of {} does not follow those before it",
+                    block.first,
+                    lane.name()
+                )));
             };
             epoch.pending += owed;
             totals.pending += owed;

@@ -22,7 +22,8 @@ impl Lock {
     pub(super) fn exclusive(directory: &Path) -> Result<Self, OpenError> {
         let path = directory.join(FILE);
         let refused = |source| OpenError::Access { path: path.clone(), source };
-        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o640).open(&path).map_err(refused)?;
+        let file =
+            OpenOptions::new().write(true).create(true).truncate(false).mode(0o640).open(&path).map_err(refused)?;
         held(file.try_lock(), directory)?;
         Ok(Self { _file: file })
     }

@@ -249,5 +249,7 @@ fn block_from(conn: &Connection, lane: Lane, epoch: i64, number: u64) -> Result<
 fn block_behind(conn: &Connection, lane: Lane, epoch: i64, number: u64) -> Result<Option<BlockRow>> {
     let which = "WHERE lane = ?1 AND (epoch, first) > (?2, ?3) ORDER BY epoch, first LIMIT 1";
     let sql = format!("SELECT {} FROM blocks {which}", block_columns(true));
-    conn.prepare_cached(&sql)?.query_row(params![lane.code(), epoch, number], |row| BlockRow::read(row, lane)).optional()
+    conn.prepare_cached(&sql)?
+        .query_row(params![lane.code(), epoch, number], |row| BlockRow::read(row, lane))
+        .optional()
 }

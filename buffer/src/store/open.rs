@@ -227,9 +227,10 @@ impl Entry<'_> {
         let path = self.path;
         let failed = |error| failed(path, &error);
         let conn = set_up(path, self.max_bytes)?;
-        let (id, books, earlier) = self.enter_epoch(&conn).map_err(failed)?.ok_or_else(|| {
-            OpenError::EpochReused { path: path.to_owned(), epoch: self.epoch.to_owned() }
-        })?;
+        let (id, books, earlier) = self
+            .enter_epoch(&conn)
+            .map_err(failed)?
+            .ok_or_else(|| OpenError::EpochReused { path: path.to_owned(), epoch: self.epoch.to_owned() })?;
         conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(failed)?;
         Ok(Entered { conn, id, books, earlier })
     }

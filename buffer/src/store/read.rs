@@ -115,7 +115,8 @@ impl Store {
                 }
                 Ok(Place { epoch: row.get(0)?, first: row.get(1)?, last: row.get(2)?, what: what(row.get(3)?) })
             };
-            let sql = format!("SELECT epoch, first, last, reason, {sound} FROM {table} WHERE lane = ?1 {which} {order}");
+            let sql =
+                format!("SELECT epoch, first, last, reason, {sound} FROM {table} WHERE lane = ?1 {which} {order}");
             self.conn.prepare_cached(&sql)?.query_row(params![lane.code(), epoch, number], place).optional()
         };
         match find("AND epoch = ?2 AND first <= ?3 ORDER BY first DESC LIMIT 1")? {
@@ -170,7 +171,8 @@ impl Store {
         let Some((header, crc, frame)) = envelope else {
             return Err(damaged(format!("the envelope of block {} of {} is missing", row.first, row.lane.name())));
         };
-        let Some(header) = String::from_utf8(header).ok().filter(|header| i64::from(schema::seal(header, &frame)) == crc)
+        let Some(header) =
+            String::from_utf8(header).ok().filter(|header| i64::from(schema::seal(header, &frame)) == crc)
         else {
             return Ok(None);
         };

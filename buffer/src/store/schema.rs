@@ -168,8 +168,7 @@ pub(super) fn sound(table: &str) -> String {
 
 /// Makes `seal()` known to a connection. It must be, before anything of a sealed table is prepared.
 pub(super) fn register(conn: &Connection) -> Result<()> {
-    let flags =
-        FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_INNOCUOUS;
+    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_INNOCUOUS;
     conn.create_scalar_function("seal", -1, flags, |context| {
         Ok(i64::from(row_seal((0..context.len()).map(|at| context.get_raw(at)))))
     })
@@ -202,7 +201,10 @@ fn statements() -> String {
 /// The statement that makes one table or index.
 pub(super) fn statement(name: &str) -> Option<String> {
     let begins = [format!("CREATE TABLE {name} "), format!(" INDEX {name} ")];
-    statements().split(";\n").find(|sql| begins.iter().any(|begin| sql.contains(begin))).map(|sql| sql.trim().to_owned())
+    statements()
+        .split(";\n")
+        .find(|sql| begins.iter().any(|begin| sql.contains(begin)))
+        .map(|sql| sql.trim().to_owned())
 }
 
 /// Writes the empty format, in the transaction that is open.

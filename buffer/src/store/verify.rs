@@ -104,7 +104,8 @@ impl Store {
         let mut rows = statement.query([])?;
         let mut unneeded = 0;
         while let Some(row) = rows.next()? {
-            let (header, frame) = (row.get_ref(0)?.as_str().unwrap_or_default(), row.get_ref(2)?.as_bytes().unwrap_or_default());
+            let (header, frame) =
+                (row.get_ref(0)?.as_str().unwrap_or_default(), row.get_ref(2)?.as_bytes().unwrap_or_default());
             unneeded += u64::from(row.get_ref(1)?.as_i64() == Ok(schema::seal(header, frame).into()));
         }
         let (lane, epoch, counted) = (Lane::Readings, "*".into(), 0);

@@ -182,7 +182,9 @@ async fn a_file_cut_short_or_overwritten_opens_and_gives_nothing_wrong() {
 
 #[tokio::test]
 async fn an_empty_file_and_one_of_noise_are_begun_anew() {
-    for bytes in [Vec::new(), Noise::new(3).bytes(50_000), b"not a database, but a text that somebody left here\n".to_vec()] {
+    for bytes in
+        [Vec::new(), Noise::new(3).bytes(50_000), b"not a database, but a text that somebody left here\n".to_vec()]
+    {
         let directory = scratch();
         fs::write(directory.path().join("buffer.db"), &bytes).unwrap();
         let (buffer, opened) = open(directory.path(), "first").unwrap();

@@ -251,6 +251,8 @@ fn refused(first: u64, last: u64) -> Quarantine {
 
 pub fn copy(from: &Path, to: &Path) {
     for file in FILES {
-        std::fs::copy(from.join(file), to.join(file)).unwrap();
+        if from.join(file).exists() {
+            std::fs::copy(from.join(file), to.join(file)).unwrap();
+        }
     }
 }

@@ -110,7 +110,8 @@ impl Gathered {
             }
             let rows = self.quarantine.range((lane, epoch, 0)..=(lane, epoch, u64::MAX));
             let set_aside: u64 = rows.map(|(_, row)| row.last - row.first + 1).sum();
-            let all = [ledger.delivered, pending, ledger.quarantined, ledger.dropped].map(u128::from).iter().sum::<u128>();
+            let all =
+                [ledger.delivered, pending, ledger.quarantined, ledger.dropped].map(u128::from).iter().sum::<u128>();
             let adds_up = all == u128::from(ledger.collected) && ledger.collected == ledger.last;
             if adds_up && set_aside == ledger.quarantined && self.quarantine_whole {
                 self.directory.insert((lane, epoch));
@@ -130,7 +131,9 @@ impl Gathered {
                     let values = payload.as_deref().and_then(|payload| values(payload, &types));
                     let Some(row) = values.and_then(|values| of_record(cell.rowid, &values)) else { continue };
                     let settled = match &row {
-                        Row::Block(lane, epoch, _) | Row::Quarantine(lane, epoch, _) => trusted.contains(&(*lane, *epoch)),
+                        Row::Block(lane, epoch, _) | Row::Quarantine(lane, epoch, _) => {
+                            trusted.contains(&(*lane, *epoch))
+                        }
                         Row::Gap(..) => self.gaps_whole,
                         Row::Epoch(..) | Row::Ledger(..) => false,
                     };
@@ -170,7 +173,13 @@ impl Gathered {
         Ok(())
     }
 
-    fn take_block(&mut self, lane: Lane, epoch: i64, row: &rows::Block, found: &Connection) -> Result<(), SalvageError> {
+    fn take_block(
+        &mut self,
+        lane: Lane,
+        epoch: i64,
+        row: &rows::Block,
+        found: &Connection,
+    ) -> Result<(), SalvageError> {
         let key = params![lane.code(), epoch, row.first];
         let known: Option<(u64, Option<String>)> = found
             .prepare_cached("SELECT count, owed FROM found WHERE lane = ?1 AND epoch = ?2 AND first = ?3")?

@@ -26,8 +26,8 @@ use super::spans::{Span, merged, minus, numbers};
 use super::{DamagedNumbers, SalvageError, Source};
 use crate::entry::GapReason;
 use crate::lane::Lane;
-use crate::store::schema::{self, Header};
 use crate::store::open;
+use crate::store::schema::{self, Header};
 
 /// What was built.
 #[derive(Debug, Default)]
@@ -44,7 +44,8 @@ pub(super) fn build(new: &Path, source: &Source<'_>) -> Result<Built, SalvageErr
     let conn = Connection::open(new)?;
     schema::register(&conn)?;
     // Nobody reads it before it is whole, so that it needs neither a journal nor order.
-    for (pragma, value) in [("page_size", "4096"), ("journal_mode", "OFF"), ("synchronous", "OFF"), ("cache_size", "-2048")]
+    for (pragma, value) in
+        [("page_size", "4096"), ("journal_mode", "OFF"), ("synchronous", "OFF"), ("cache_size", "-2048")]
     {
         conn.pragma_update_and_check(None, pragma, value, |_| Ok(())).or_else(open::no_answer)?;
     }
@@ -53,9 +54,7 @@ pub(super) fn build(new: &Path, source: &Source<'_>) -> Result<Built, SalvageErr
     conn.execute_batch(FOUND)?;
     let gathered = Gathered::of(source.db, &pages, &conn)?;
     let mut builder = Builder::new(&conn, source, gathered);
-    pages.each(|number, page| {
-        cells(number, page).iter().try_for_each(|cell| builder.envelope_in(&pages, cell))
-    })?;
+    pages.each(|number, page| cells(number, page).iter().try_for_each(|cell| builder.envelope_in(&pages, cell)))?;
     let built = builder.finish()?;
     conn.execute_batch("DROP TABLE found")?;
     schema::brand(&conn)?;
@@ -94,7 +93,9 @@ impl<'a> Builder<'a> {
     /// Takes a cell in if it is an envelope or a catalogue, and says of itself that it is whole.
     fn envelope_in(&mut self, pages: &Pages, cell: &Cell<'_>) -> Result<(), SalvageError> {
         let Some(types) = types(cell.local, cell.size) else { return Ok(()) };
-        let [0, (13..), (0..=9), (12..)] = <[u64; 4]>::try_from(types.as_slice()).unwrap_or([1; 4]) else { return Ok(()) };
+        let [0, (13..), (0..=9), (12..)] = <[u64; 4]>::try_from(types.as_slice()).unwrap_or([1; 4]) else {
+            return Ok(());
+        };
         for with_log in [true, false] {
             let payload = pages.payload(cell, with_log)?;
             let values = payload.as_deref().and_then(|payload| values(payload, &types)).unwrap_or_default();
@@ -137,9 +138,11 @@ impl<'a> Builder<'a> {
             return Ok(());
         }
         let catalogue = header.catalogue.map(|name| self.catalogue(name, None)).transpose()?;
-        self.conn
-            .prepare_cached("INSERT INTO frames (header, crc, frame) VALUES (?1, ?2, ?3)")?
-            .execute(params![text, schema::seal(text, frame), frame])?;
+        self.conn.prepare_cached("INSERT INTO frames (header, crc, frame) VALUES (?1, ?2, ?3)")?.execute(params![
+            text,
+            schema::seal(text, frame),
+            frame
+        ])?;
         let envelope = self.conn.last_insert_rowid();
         if needed {
             self.kept.insert(place, (envelope, catalogue));
@@ -234,7 +237,8 @@ impl<'a> Builder<'a> {
         let whole = self.gathered.directory.contains(&key)
             && self.gathered.gaps_whole
             && ledger.is_some_and(|ledger| ledger.last == last);
-        let told: Vec<Span> = if whole { directory } else { vec![(1, last)].into_iter().filter(|_| last > 0).collect() };
+        let told: Vec<Span> =
+            if whole { directory } else { vec![(1, last)].into_iter().filter(|_| last > 0).collect() };
         let damaged = minus(&told, &accounted);
         for (first, last) in &damaged {
             self.insert_gap(key, (*first, *last), GapReason::Damaged.name(), self.source.now_ms)?;
@@ -323,7 +327,9 @@ impl<'a> Builder<'a> {
     /// The gaps that were recorded, without what is stored after all.
     fn book_gaps(&self, key: Key, stored: &[Span]) -> Result<Vec<Span>, SalvageError> {
         let (mut all, mut before) = (Vec::new(), 0);
-        for ((_, _, first, last), row) in self.gathered.gaps.range((key.0, key.1, 0, 0)..=(key.0, key.1, u64::MAX, u64::MAX)) {
+        for ((_, _, first, last), row) in
+            self.gathered.gaps.range((key.0, key.1, 0, 0)..=(key.0, key.1, u64::MAX, u64::MAX))
+        {
             let first = (*first).max(before + 1);
             if first > *last {
                 continue;
@@ -337,7 +343,13 @@ impl<'a> Builder<'a> {
         Ok(merged(all))
     }
 
-    fn insert_gap(&self, (lane, epoch): Key, (first, last): Span, reason: &str, at_ms: i64) -> Result<(), SalvageError> {
+    fn insert_gap(
+        &self,
+        (lane, epoch): Key,
+        (first, last): Span,
+        reason: &str,
+        at_ms: i64,
+    ) -> Result<(), SalvageError> {
         let sql = "INSERT INTO gaps (lane, epoch, first, last, reason, at_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
         self.conn.prepare_cached(sql)?.execute(params![lane.code(), epoch, first, last, reason, at_ms])?;
         Ok(())

@@ -1,6 +1,7 @@
 //! The file's rules, one by one. What holds for every sequence of them is in `model`.
 
 mod losing;
+mod migrating;
 mod model;
 mod opening;
 mod reading;
