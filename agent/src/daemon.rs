@@ -13,12 +13,14 @@ use lineside_modbus::LineTask;
 use lineside_protocols::event::{Earlier, Event, Kind};
 use lineside_protocols::health::SharedHealth;
 use lineside_protocols::wire::frame::{CompressError, Compressor};
-use lineside_protocols::wire::identity::{Epoch, Identity};
+use lineside_protocols::wire::identity::{BootId, Epoch, Identity};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::assemble::{self, Plant};
+use crate::collect::watch::Footing;
 use crate::collect::{Collector, Intake, Origin};
 use crate::forward::{Forwarder, Keeper, Report, StoredCatalogue};
 use crate::status::{self, Status};
@@ -79,7 +81,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let signals = plant.catalogue.signals().len();
     let origin = Origin {
         identity: Identity { agent: config.agent.id.clone(), epoch },
-        boot: clock::boot_id(),
+        boot: boot(epoch),
         catalogue: plant.catalogue.id(),
         commit_interval: config.buffer.commit_interval,
     };
@@ -91,7 +93,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         tracing::error!(%error, "a defect: a buffer that was just opened takes no catalogue; please report it");
     }
 
-    let (collector, intake) = Collector::new(origin, compressor, buffer.clone());
+    let (collector, intake) = Collector::new(origin, compressor, buffer.clone(), clock::read);
     announce(&intake, &config, opened, signals);
     let report = Report::new(config.uplink.source_address.to_string(), clock::now);
     let told = intake.clone();
@@ -100,6 +102,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         Keeper::new(config.uplink.clone(), config.agent.id.clone(), report.clone(), clock::now, tell);
     let forwarder = Forwarder::new(
         config.uplink.clone(),
+        config.agent.id.clone(),
         clients,
         buffer.clone(),
         catalogue,
@@ -118,6 +121,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         started,
         buffer: buffer.clone(),
         report,
+        footing: collector.footing(),
         devices,
     };
     tracing::info!(agent = %config.agent.id, %epoch, devices = config.devices.len(), signals, "lineside is running");
@@ -131,7 +135,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         }
     });
     let mut collecting = JoinSet::new();
-    collecting.spawn(collector.run(|| clock::state().0));
+    collecting.spawn(collector.run());
     let finish = CancellationToken::new();
     let mut forwarding = JoinSet::new();
     forwarding.spawn(forwarder.run(finish.clone()));
@@ -149,6 +153,14 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     services.shutdown().await;
     buffer.close().await;
     Ok(())
+}
+
+/// Which boot this is. Where the kernel does not tell, this run counts as one.
+fn boot(epoch: Epoch) -> BootId {
+    clock::boot_id().unwrap_or_else(|error| {
+        tracing::warn!(%error, "the kernel does not tell which boot this is: this run counts as one");
+        BootId::from_random(*epoch.as_bytes())
+    })
 }
 
 /// Opens the buffer. `lineside status` of a stopped daemon holds the file for a moment: that is waited for.
@@ -201,7 +213,7 @@ fn start_adapters(adapters: &mut JoinSet<()>, plant: Plant, intake: &Intake, sto
             protocol: "modbus-tcp",
             health: device.health(),
         }));
-        let task = LineTask::new(line.line, line.devices, Arc::new(intake.clone()), clock::now);
+        let task = LineTask::new(line.line, line.devices, Arc::new(intake.clone()), clock::boot);
         adapters.spawn(task.run(stop.clone()));
     }
     polled
@@ -214,6 +226,7 @@ struct Witness {
     started: Instant,
     buffer: Buffer,
     report: Report,
+    footing: watch::Receiver<Footing>,
     devices: Vec<Polled>,
 }
 
@@ -227,11 +240,11 @@ impl Witness {
                 name: device.name.clone(),
                 protocol: device.protocol.to_owned(),
                 state: health.state.to_string(),
-                last_good: health.last_good.map(|at| at.0),
+                last_good: health.last_good.map(|at| clock::wall(at).0),
                 polls: health.polls,
                 failures: health.failures,
                 overruns: health.overruns,
-                last_error: health.last_error.map(|(at, text)| status::Problem { at: at.0, text }),
+                last_error: health.last_error.map(|(at, text)| status::Problem { at: clock::wall(at).0, text }),
                 signals: health.signals as u64,
             }
         });
@@ -241,6 +254,7 @@ impl Witness {
             uplink: Some(self.report.uplink()),
             epoch: Some(self.epoch.clone()),
             devices: devices.collect(),
+            clock: status::Clock { state: self.footing.borrow().clock.to_string(), ..on_disk.clock },
             buffer: status::Buffer { time_to_full_s: time_to_full(&stats, uptime), ..on_disk.buffer },
             ..on_disk
         }

@@ -56,6 +56,31 @@ pub enum Kind {
         /// The reason that its readings carry, `modbus:timeout` for example.
         reason: String,
     },
+    /// `io.lineside.clock.stepped`: the wall clock jumped. No block straddles it.
+    ClockStepped {
+        /// The kernel's start that the boot clock counts from, as in a block.
+        boot: String,
+        /// The boot clock (`CLOCK_BOOTTIME`, milliseconds) when it was noticed, at most a second after the jump.
+        mono_ms: i64,
+        /// What the wall clock would have shown at `mono_ms` had it not jumped, in Unix milliseconds.
+        before: i64,
+        /// What it showed, in Unix milliseconds.
+        after: i64,
+        /// Wall clock less boot clock, from now on.
+        offset_ms: i64,
+        /// Of the blocks from now on: `synced` or `stepped`.
+        clock: String,
+    },
+    /// `io.lineside.clock.synchronised`: a time source has the clock for the first time since the daemon started, or
+    /// with another offset than before. So it is known when everything of this boot happened.
+    ClockSynchronised {
+        /// The kernel's start that the boot clock counts from, as in a block.
+        boot: String,
+        /// The boot clock when it was noticed, in milliseconds.
+        mono_ms: i64,
+        /// Wall clock less boot clock, in milliseconds: the true one.
+        offset_ms: i64,
+    },
     /// `io.lineside.certificate.expiring`: 30, 14 and 7 days before a certificate of the uplink ends, when it has ended,
     /// and when it is not valid yet; once each.
     CertificateExpiring {
@@ -105,6 +130,8 @@ impl Kind {
             Kind::ConfigurationLoaded { .. } => "io.lineside.configuration.loaded",
             Kind::DeviceUp { .. } => "io.lineside.device.up",
             Kind::DeviceDown { .. } => "io.lineside.device.down",
+            Kind::ClockStepped { .. } => "io.lineside.clock.stepped",
+            Kind::ClockSynchronised { .. } => "io.lineside.clock.synchronised",
             Kind::CertificateExpiring { .. } => "io.lineside.certificate.expiring",
         }
     }

@@ -188,7 +188,7 @@ async fn batches(
     blocking(move || {
         let text = text(&shared, Some(coding), &body)?;
         let batch = Batch::parse(&body, coding, &text, &key, &shared.store)?;
-        let Accepted { ranges, highest, duplicates } = shared.store.accept(&batch, &rejected)?;
+        let Accepted { ranges, highest, duplicates, held } = shared.store.accept(&batch, &rejected)?;
         let rejected = rejected.iter().map(|slice| {
             let Rejected { first, last, kind, detail, retryable } = slice;
             json!({"first": first, "last": last, "type": kind, "detail": detail, "retryable": retryable})
@@ -199,7 +199,7 @@ async fn batches(
         }
         Ok(Json(json!({
             "agent": batch.agent, "epoch": batch.epoch, "lane": batch.lane.name(), "accepted": ranges,
-            "highest": highest, "duplicates": duplicates, "rejected": rejected.collect::<Vec<_>>(), "limits": limits,
+            "highest": highest, "duplicates": duplicates, "held": held, "rejected": rejected.collect::<Vec<_>>(), "limits": limits,
         })))
     })
     .await

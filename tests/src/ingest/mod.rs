@@ -4,16 +4,18 @@
 //!
 //! A request's way: `server` (address, TLS) → `http` (bound, log, script) → `body` (coding, key) → `batch` and `line`
 //! (form) → `check` (content, against `catalogue` and `kind`) → `intake` (one transaction) → answer. Reading back:
-//! `query` and `decode`.
+//! `query`, `decode` and `clock`.
 //!
 //! The first statement about a number stands: what comes again is trimmed and counted in `duplicates`, other content
-//! under the same number is a `conflict`, and a gap line over numbers that are held, or a block over a gap, changes
-//! nothing.
+//! under the same number is a `conflict`, and a gap or quarantined line over numbers that are held changes nothing: the
+//! answer names them as `held`. Nor does a block over a gap: that is a duplicate, for the agent has counted those
+//! numbers as dropped.
 
 mod batch;
 mod body;
 mod catalogue;
 mod check;
+mod clock;
 mod decode;
 mod http;
 mod intake;
@@ -35,6 +37,7 @@ use axum::Router;
 use rustls::ServerConfig;
 
 pub use check::Quality;
+pub use clock::Clock;
 pub use decode::{Event, Reading};
 pub use line::Lane;
 pub use query::{LaneState, Notice, Readings};

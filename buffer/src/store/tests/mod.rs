@@ -1,6 +1,9 @@
 //! The file's rules, one by one. What holds for every sequence of them is in `model`.
 
+mod ageing;
+mod deciding;
 mod losing;
+mod lost;
 mod model;
 mod opening;
 mod reading;
