@@ -102,6 +102,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         Keeper::new(config.uplink.clone(), config.agent.id.clone(), report.clone(), clock::now, tell);
     let forwarder = Forwarder::new(
         config.uplink.clone(),
+        config.agent.id.clone(),
         clients,
         buffer.clone(),
         catalogue,
