@@ -8,7 +8,7 @@ from stage import COMMIT_INTERVAL, DEVICES, REGISTERS, Bench, rss_mib, show
 # Nothing but the order of sending may delay what is live: the whole disk in a second, if the line takes it.
 UNCAPPED = 'backfill_rate = "1GiB/s"'
 # Devices that are lost are found again soon, so that they come and go while a backlog drains.
-FLAPPING = 'reconnect_min = "100ms"\nreconnect_max = "200ms"\nprobe = "1s"'
+FLAPPING = 'reconnect_min = "100ms"\nreconnect_max = "200ms"'
 
 
 def outage(binaries, seconds: int, **_) -> None:
