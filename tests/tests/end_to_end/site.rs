@@ -71,11 +71,6 @@ impl Site {
         self.directory.path().join("buffer")
     }
 
-    /// Where the daemon answers; what `audit::ask` and `audit::Witness` want.
-    pub(crate) fn socket(&self) -> PathBuf {
-        self.buffer().join("lineside.sock")
-    }
-
     /// Starts the daemon.
     pub(crate) fn start(&self, config: &Path) -> Daemon {
         let log = std::fs::File::options().append(true).create(true).open(self.log_path()).unwrap();
@@ -146,11 +141,6 @@ impl Daemon {
         }
         let log = std::fs::read_to_string(&self.log).unwrap();
         panic!("waited for {what}; the last status was {last:#?}\n{log}");
-    }
-
-    /// Its process.
-    pub(crate) fn id(&self) -> u32 {
-        self.child.id()
     }
 
     /// SIGTERM, without waiting for what comes of it.

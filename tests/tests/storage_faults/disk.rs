@@ -1,5 +1,6 @@
 //! A disk of its own for the gateway's buffer: an image, mounted where the buffer lies. Needs root.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -43,6 +44,21 @@ impl Disk {
         let going_down = "import fcntl, os, struct, sys\n\
             fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587d, struct.pack('I', 2))";
         run(Command::new("python3").args(["-c", going_down]).arg(&self.mount));
+    }
+
+    /// Writes a file until not a byte is left.
+    pub(crate) fn fill(&self) -> PathBuf {
+        let path = self.mount.join("somebody-elses.log");
+        let mut file = std::fs::File::create(&path).unwrap();
+        for size in [1 << 20, 1 << 16, 1 << 12, 1] {
+            while file.write(&vec![0xa5; size]).is_ok() {}
+        }
+        path
+    }
+
+    /// What an error of the medium does: the file system takes no more writes.
+    pub(crate) fn abort(&self) {
+        run(Command::new("mount").args(["-o", "remount,abort"]).arg(&self.mount));
     }
 
     pub(crate) fn unmount(&self) {

@@ -12,9 +12,13 @@
     reason = "the helpers of tests are tests too, and each says what it found"
 )]
 
+mod abort;
 mod disk;
+mod full;
+mod history;
 mod kill;
 mod power;
+mod receiver;
 #[expect(dead_code, reason = "shared with the tests from end to end, which use the rest")]
 #[path = "../end_to_end/site.rs"]
 mod site;

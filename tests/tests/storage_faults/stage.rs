@@ -1,14 +1,14 @@
 //! The stage of every fault: a gateway with a provable plant on one side and the receiver on the other, an oracle that
 //! hears every status, and chance that can be repeated.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use lineside_testbed::audit::{Audit, Findings, Ledger, Oracle, Witness, ask};
-use lineside_testbed::plant::{Device, DeviceOptions, Plant, Proof, running_clock};
+use lineside_testbed::plant::{DeviceOptions, Plant, Proof, running_clock};
 use serde_json::Value;
-use tokio::time::{Instant, interval, sleep};
+use tokio::time::{Instant, interval, sleep, timeout};
 
 use super::site::{Daemon, PATIENCE, Site};
 
@@ -25,7 +25,7 @@ pub(crate) struct Stage {
     pub(crate) config: PathBuf,
     pub(crate) random: Random,
     oracle: Arc<Mutex<Oracle>>,
-    findings: Findings,
+    pub(crate) findings: Findings,
     plant: Plant,
 }
 
@@ -52,14 +52,25 @@ impl Stage {
         Stage { site, config, random: Random::new(), oracle, findings, plant }
     }
 
-    pub(crate) fn press(&self) -> &Device {
-        &self.plant.devices()[0]
+    /// How often the device was asked: collection goes on as long as this grows.
+    pub(crate) fn polls(&self) -> u64 {
+        self.plant.devices()[0].requests()
+    }
+
+    /// Waits for so many more polls.
+    pub(crate) async fn more_polls(&self, count: u64) {
+        let before = self.polls();
+        let enough = async {
+            let mut tick = interval(Duration::from_millis(10));
+            while self.polls() < before + count {
+                tick.tick().await;
+            }
+        };
+        timeout(PATIENCE, enough).await.unwrap_or_else(|_| panic!("collection stopped\n{}", self.last_words()));
     }
 
     pub(crate) fn start(&self) -> Running {
-        let daemon = self.site.start(&self.config);
-        let socket = self.site.socket();
-        Running { daemon, witness: Witness::new(socket.clone(), Arc::clone(&self.oracle)), socket }
+        Running::new(self.site.start(&self.config), &self.site.buffer(), &self.oracle)
     }
 
     /// What the last status before now said of the readings.
@@ -87,7 +98,7 @@ impl Stage {
         self.site.ingest.unscript();
         self.site.ingest.start_again().unwrap();
         let running = self.start();
-        running.until("everything to arrive", |status| is_drained(status)).await;
+        running.until("everything to arrive", is_drained).await;
         self.close(running, change)
     }
 
@@ -129,6 +140,11 @@ impl Stage {
 }
 
 impl Running {
+    pub(crate) fn new(daemon: Daemon, buffer: &Path, oracle: &Arc<Mutex<Oracle>>) -> Self {
+        let socket = buffer.join("lineside.sock");
+        Running { daemon, witness: Witness::new(socket.clone(), Arc::clone(oracle)), socket }
+    }
+
     /// Asks until the status is as wanted.
     pub(crate) async fn until(&self, what: &str, mut wanted: impl FnMut(&Value) -> bool) -> Value {
         let deadline = Instant::now() + PATIENCE;
