@@ -7,8 +7,11 @@
 //! ```
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
+use super::Clock;
 use super::machine::{Machine, Table};
 
 /// Registers of one cell: a `u64`, high word first.
@@ -18,8 +21,23 @@ const MOST_CELLS: u16 = 125 / WIDTH;
 const CHECK_BITS: u32 = 24;
 const STAMP_BITS: u32 = u64::BITS - CHECK_BITS;
 
-/// A row of cells in the holding registers from 0. All cells of one answer carry the same stamp, and no two answers do:
-/// a test that makes a plant anew gives it the clock of the first one.
+/// Runs as the wall does and never shows the same microsecond twice, so that no two answers carry the same stamp. A test
+/// that makes a plant anew gives it the clock of the first one.
+#[must_use]
+pub fn clock() -> Clock {
+    let start = Instant::now();
+    let shown = AtomicU64::new(0);
+    Arc::new(move || {
+        let now = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let next = |shown: u64| now.max(shown.saturating_add(1));
+        let (Ok(before) | Err(before)) =
+            shown.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |shown| Some(next(shown)));
+        Duration::from_micros(next(before))
+    })
+}
+
+/// A row of cells in the holding registers from 0. All cells of one answer carry the same stamp; with [`clock`] no other
+/// answer does.
 #[derive(Clone, Debug)]
 pub struct Proof {
     device: String,
@@ -93,6 +111,13 @@ mod tests {
     fn read(machine: &Proof, cell: u16, time: Duration) -> u64 {
         let word = |at| u64::from(machine.read(Table::Holding, cell * WIDTH + at, time).unwrap());
         (0..WIDTH).fold(0, |value, at| (value << 16) | word(at))
+    }
+
+    #[test]
+    fn no_moment_is_shown_twice() {
+        let clock = clock();
+        let shown: Vec<Duration> = (0..10_000).map(|_| clock()).collect();
+        assert!(shown.is_sorted_by(|earlier, later| earlier < later));
     }
 
     #[test]

@@ -20,6 +20,9 @@ pub(crate) const PINNED: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 /// Longest wait for anything. Generous, because a test machine may be busy; nothing is asserted about time.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Lines of the log that a failure shows.
+const LAST_WORDS: usize = 60;
+
 /// Everything around one daemon.
 pub(crate) struct Site {
     pub(crate) directory: TempDir,
@@ -88,6 +91,11 @@ impl Site {
         std::fs::read_to_string(self.log_path()).unwrap()
     }
 
+    /// The end of it.
+    pub(crate) fn last_words(&self) -> String {
+        last_words(&self.log_path())
+    }
+
     /// Waits for the receiver's counters.
     pub(crate) async fn received(&self, what: &str, condition: impl FnMut(&Counters) -> bool) -> Counters {
         let until = timeout(PATIENCE, self.ingest.until(condition)).await;
@@ -98,7 +106,7 @@ impl Site {
     /// accounted for by the cloud, once, from 1 to the last without a hole.
     pub(crate) fn check_ledger(&self, status: &Value) {
         let findings = Audit::new(self.ingest.store()).gateway(status).run().unwrap();
-        assert!(findings.is_clean(), "{findings}\n{status:#}\n{}", self.log());
+        assert!(findings.is_clean(), "{findings}\n{status:#}\n{}", self.last_words());
     }
 }
 
@@ -139,8 +147,12 @@ impl Daemon {
             }
             last = Some(status);
         }
-        let log = std::fs::read_to_string(&self.log).unwrap();
-        panic!("waited for {what}; the last status was {last:#?}\n{log}");
+        panic!("waited for {what}; the last status was {last:#?}\n{}", self.last_words());
+    }
+
+    /// The end of the log.
+    pub(crate) fn last_words(&self) -> String {
+        last_words(&self.log)
     }
 
     /// SIGTERM, without waiting for what comes of it.
@@ -176,6 +188,12 @@ fn parse(output: &Output) -> Value {
         assert!(Ledger::of(&status, lane).adds_up(), "{lane} does not add up: {status:#}");
     }
     status
+}
+
+fn last_words(log: &Path) -> String {
+    let log = std::fs::read_to_string(log).unwrap();
+    let lines: Vec<&str> = log.lines().collect();
+    lines[lines.len().saturating_sub(LAST_WORDS)..].join("\n")
 }
 
 /// The real binary.

@@ -10,8 +10,8 @@ use lineside_testbed::audit::{Audit, Ledger};
 use lineside_testbed::ingest::Lane;
 use serde_json::Value;
 
-use super::site::{PINNED, Site};
-use super::stage::{Running, Stage, is_drained, rounds};
+use super::site::{PINNED, Site, lineside};
+use super::stage::{PRESS, Running, Stage, is_drained, rounds};
 
 /// Bits that rot at once.
 const BITS: u64 = 4;
@@ -41,6 +41,13 @@ fn rot(stage: &mut Stage, path: &Path) {
     fs::write(path, bytes).unwrap();
 }
 
+/// How many readings a buffer that lies still knows of: none where too little is left of it to say.
+fn kept(config: &Path) -> u64 {
+    let output = lineside(config, &["status", "--json"]).output().unwrap();
+    let status = serde_json::from_slice::<Value>(&output.stdout);
+    status.map_or(0, |status| Ledger::of(&status, "readings").collected)
+}
+
 /// A daemon that has collected something in a cloud that is up or down; its epoch.
 async fn run(stage: &mut Stage) -> (Running, String) {
     if stage.random.pick(&[true, false]) {
@@ -64,17 +71,19 @@ async fn run(stage: &mut Stage) -> (Running, String) {
 async fn a_wal_with_flipped_bits() {
     let rounds = rounds(5);
     let mut stage = Stage::new("");
-    let mut rolled_back = Vec::new();
+    let (mut rolled_back, mut gone) = (Vec::new(), 0);
     for _ in 0..rounds {
         let (running, epoch) = run(&mut stage).await;
         running.kill();
         let wal = stage.site.buffer().join("buffer.db-wal");
         rot(&mut stage, &wal);
         rolled_back.push(epoch);
+        gone += stage.told().collected.saturating_sub(kept(&stage.config));
         stage.oracle().forget();
         // A clean stop leaves no WAL behind: the next round's holds the next round alone.
         stage.settle_as(|audit| audit.rolled_back(rolled_back.clone())).await;
     }
+    assert!(gone > 0, "no bit hit what counts");
     stage.finish("bit-flips-wal", rounds);
 }
 
@@ -166,7 +175,7 @@ async fn a_cloned_gateway() {
     let other = "127.0.0.3";
     let rounds = rounds(3);
     let site = Site::with(|options| options.allow.push(other.parse().unwrap()));
-    let mut stage = Stage::on(site, "");
+    let mut stage = Stage::on(site, PRESS, "");
     let mut shared = Vec::new();
     for _ in 0..rounds {
         stage.site.ingest.stop().await;

@@ -23,3 +23,4 @@ mod receiver;
 #[path = "../end_to_end/site.rs"]
 mod site;
 mod stage;
+mod upgrade;

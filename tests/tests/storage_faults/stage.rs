@@ -6,12 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use lineside_testbed::audit::{Audit, Findings, Ledger, Oracle, Witness, ask};
-use lineside_testbed::plant::{DeviceOptions, Plant, Proof, running_clock};
+use lineside_testbed::plant::{DeviceOptions, Plant, Proof, proof};
 use serde_json::Value;
 use tokio::time::{Instant, interval, sleep, timeout};
 
 use super::site::{Daemon, PATIENCE, Site};
 
+/// The one device, where a test does not care.
+pub(crate) const PRESS: &str = "press-7";
 /// Signals of the one device; ten readings each poll.
 pub(crate) const CELLS: u16 = 10;
 /// Commits and back-offs so short that a round is short.
@@ -39,13 +41,13 @@ pub(crate) struct Running {
 impl Stage {
     /// Ready to start; `buffer` are more keys of its section.
     pub(crate) fn new(buffer: &str) -> Self {
-        Stage::on(Site::new(), buffer)
+        Stage::on(Site::new(), PRESS, buffer)
     }
 
-    /// The same, at a site that is there already.
-    pub(crate) fn on(site: Site, buffer: &str) -> Self {
-        let proof = Proof::new("press-7", CELLS);
-        let plant = Plant::start([DeviceOptions::new("press-7", proof.clone())], &running_clock()).unwrap();
+    /// The same, at a site that is there already and with a device of this name.
+    pub(crate) fn on(site: Site, device: &str, buffer: &str) -> Self {
+        let proof = Proof::new(device, CELLS);
+        let plant = Plant::start([DeviceOptions::new(device, proof.clone())], &proof::clock()).unwrap();
         let address = plant.devices()[0].address();
         let config = site.configure(UPLINK, &format!("{BUFFER}{buffer}"), &proof.configuration(address, POLL));
         let (oracle, findings) = (Arc::default(), Findings::default());
@@ -66,7 +68,7 @@ impl Stage {
                 tick.tick().await;
             }
         };
-        timeout(PATIENCE, enough).await.unwrap_or_else(|_| panic!("collection stopped\n{}", self.last_words()));
+        timeout(PATIENCE, enough).await.unwrap_or_else(|_| panic!("collection stopped\n{}", self.site.last_words()));
     }
 
     pub(crate) fn start(&self) -> Running {
@@ -127,22 +129,16 @@ impl Stage {
             self.findings.is_clean() && self.findings.proved > 0,
             "{fault}:\n{}{}",
             self.findings,
-            self.last_words()
+            self.site.last_words()
         );
-    }
-
-    /// The end of the log.
-    fn last_words(&self) -> String {
-        let log = self.site.log();
-        let lines: Vec<&str> = log.lines().collect();
-        lines[lines.len().saturating_sub(40)..].join("\n")
     }
 }
 
 impl Running {
     pub(crate) fn new(daemon: Daemon, buffer: &Path, oracle: &Arc<Mutex<Oracle>>) -> Self {
         let socket = buffer.join("lineside.sock");
-        Running { daemon, witness: Witness::new(socket.clone(), Arc::clone(oracle)), socket }
+        let witness = Witness::new(socket.clone(), Arc::clone(oracle));
+        Running { daemon, witness, socket }
     }
 
     /// Asks until the status is as wanted.
@@ -158,7 +154,7 @@ impl Running {
             }
             last = Some(status);
         }
-        panic!("waited for {what}; the last status was {last:#?}");
+        panic!("waited for {what}; the last status was {last:#?}\n{}", self.daemon.last_words());
     }
 
     /// SIGKILL. Nothing that is told from now on binds.
