@@ -76,8 +76,14 @@ impl Site {
 
     /// Starts the daemon.
     pub(crate) fn start(&self, config: &Path) -> Daemon {
+        self.start_with(config, |_| ())
+    }
+
+    /// The same, with what `change` makes of its command.
+    pub(crate) fn start_with(&self, config: &Path, change: impl FnOnce(&mut Command)) -> Daemon {
         let log = std::fs::File::options().append(true).create(true).open(self.log_path()).unwrap();
         let mut command = lineside(config, &["run"]);
+        change(&mut command);
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
         Daemon { child, config: config.to_owned(), log: self.log_path() }
     }
