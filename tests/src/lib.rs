@@ -11,6 +11,8 @@ pub mod plant;
 mod port;
 pub mod relay;
 
+pub use port::Port;
+
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// What a test that panicked leaves behind is still consistent: every holder changes one thing at a time.

@@ -37,7 +37,7 @@ impl Site {
     pub(crate) fn with(change: impl FnOnce(&mut Options)) -> Self {
         let directory = TempDir::with_prefix("lineside-test-").unwrap();
         let pki = Pki::new(directory.path().join("pki")).unwrap();
-        let server = pki.server(&["localhost", "127.0.0.1"]).unwrap();
+        let server = pki.server(&["localhost", "127.0.0.1", "10.77.0.1", "ingest.test"]).unwrap();
         let client = pki.client("gw-test").unwrap();
         let database = directory.path().join("cloud.db");
         let mut options = Options { allow: vec![PINNED], ..Options::new(&pki, server, database) };
@@ -66,8 +66,12 @@ impl Site {
 
     /// Starts the daemon.
     pub(crate) fn start(&self, config: &Path) -> Daemon {
+        self.start_by(lineside(config, &["run"]), config)
+    }
+
+    /// The same, by a command that becomes the daemon.
+    pub(crate) fn start_by(&self, mut command: Command, config: &Path) -> Daemon {
         let log = std::fs::File::options().append(true).create(true).open(self.log_path()).unwrap();
-        let mut command = lineside(config, &["run"]);
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
         Daemon { child, config: config.to_owned(), log: self.log_path() }
     }

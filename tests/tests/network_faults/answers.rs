@@ -91,3 +91,20 @@ async fn answers_that_are_spoiled_inside_tls() {
     assert!(stage.site.ingest.requests().iter().all(|request| request.version == "HTTP/1.1"));
     check_nothing_given_up(&stage.finish("answers-spoiled-inside-tls", rounds));
 }
+
+/// The answer is lost, and the daemon killed before it can ask again: the next one sends what the cloud holds already,
+/// under the numbers that it had.
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_that_are_lost_and_a_daemon_that_is_killed() {
+    let mut stage = Stage::new().await;
+    let rounds = rounds(3);
+    for _ in 0..rounds {
+        let before = stage.counters();
+        stage.site.ingest.script(Route::Batches, vec![Answer::StoreAndHang; 2]);
+        stage.site.received("readings that are not acknowledged", |c| c.readings > before.readings).await;
+        stage = stage.killed();
+        stage.site.received("the same again", |c| c.duplicates > before.duplicates).await;
+        stage.heal().await;
+    }
+    check_nothing_given_up(&stage.finish("answers-lost-and-killed", rounds));
+}

@@ -5,10 +5,15 @@
 //!
 //! [`stage`] is what the tests have in common; [`namespace`] and [`gateway`] are networks and an nginx of their own.
 
+#![expect(clippy::print_stdout, reason = "the evidence is printed")]
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "the helpers of tests are tests too")]
 
 mod answers;
 mod connections;
+#[cfg(feature = "peers")]
+mod gateway;
+#[cfg(feature = "peers")]
+mod namespace;
 #[path = "../end_to_end/site.rs"]
 mod site;
 mod stage;

@@ -92,6 +92,7 @@ pub(crate) struct Stage {
     pub(crate) site: Site,
     pub(crate) relay: Relay,
     pub(crate) daemon: Daemon,
+    config: PathBuf,
     _plant: Plant,
 }
 
@@ -114,9 +115,18 @@ impl Stage {
         let site = Site::new();
         let relay = relay(&site);
         let (plant, devices) = press(|options| options);
-        let daemon = site.start(&configure(&site, &relay.url(), SOON, &devices));
+        let config = configure(&site, &relay.url(), SOON, &devices);
+        let daemon = site.start(&config);
         site.received("the first readings and events", |c| c.readings > 0 && c.events >= 3).await;
-        Stage { site, relay, daemon, _plant: plant }
+        Stage { site, relay, daemon, config, _plant: plant }
+    }
+
+    /// SIGKILL, and another daemon.
+    pub(crate) fn killed(self) -> Self {
+        let Stage { site, relay, daemon, config, _plant } = self;
+        daemon.kill();
+        let daemon = site.start(&config);
+        Stage { site, relay, daemon, config, _plant }
     }
 
     pub(crate) fn counters(&self) -> Counters {
