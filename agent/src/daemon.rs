@@ -13,14 +13,14 @@ use lineside_modbus::LineTask;
 use lineside_protocols::event::{Earlier, Event, Kind};
 use lineside_protocols::health::SharedHealth;
 use lineside_protocols::wire::frame::{CompressError, Compressor};
-use lineside_protocols::wire::identity::{Epoch, Identity};
+use lineside_protocols::wire::identity::{BootId, Epoch, Identity};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::assemble::{self, Plant};
 use crate::collect::{Collector, Intake, Origin};
-use crate::forward::{Forwarder, Report, StoredCatalogue};
+use crate::forward::{Forwarder, Keeper, Report, StoredCatalogue};
 use crate::status::{self, Status};
 use crate::{api, clock, memory};
 
@@ -79,7 +79,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let signals = plant.catalogue.signals().len();
     let origin = Origin {
         identity: Identity { agent: config.agent.id.clone(), epoch },
-        boot: clock::boot_id(),
+        boot: boot(epoch),
         catalogue: plant.catalogue.id(),
         commit_interval: config.buffer.commit_interval,
     };
@@ -91,12 +91,16 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         tracing::error!(%error, "a defect: a buffer that was just opened takes no catalogue; please report it");
     }
 
-    let (collector, intake) = Collector::new(origin, compressor, buffer.clone());
+    let (collector, intake) = Collector::new(origin, compressor, buffer.clone(), clock::read);
     announce(&intake, &config, opened, signals);
     let report = Report::new(config.uplink.source_address.to_string(), clock::now);
+    let told = intake.clone();
+    let tell = move |event| told.event(event);
+    let (keeper, clients) =
+        Keeper::new(config.uplink.clone(), config.agent.id.clone(), report.clone(), clock::now, tell);
     let forwarder = Forwarder::new(
         config.uplink.clone(),
-        config.agent.id.clone(),
+        clients,
         buffer.clone(),
         catalogue,
         Compressor::new(config.uplink.encoding)?,
@@ -106,6 +110,8 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let reading = CancellationToken::new();
     let mut adapters = JoinSet::new();
     let devices = start_adapters(&mut adapters, plant, &intake, &reading);
+    // Among them, because it tells events too: it has let go of the intake before the collector ends.
+    adapters.spawn(keeper.run(reading.clone()));
     let witness = Witness {
         agent: config.agent.id.to_string(),
         epoch: epoch.to_string(),
@@ -125,7 +131,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         }
     });
     let mut collecting = JoinSet::new();
-    collecting.spawn(collector.run(|| clock::state().0));
+    collecting.spawn(collector.run());
     let finish = CancellationToken::new();
     let mut forwarding = JoinSet::new();
     forwarding.spawn(forwarder.run(finish.clone()));
@@ -143,6 +149,14 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     services.shutdown().await;
     buffer.close().await;
     Ok(())
+}
+
+/// Which boot this is. Where the kernel does not tell, this run counts as one.
+fn boot(epoch: Epoch) -> BootId {
+    clock::boot_id().unwrap_or_else(|error| {
+        tracing::warn!(%error, "the kernel does not tell which boot this is: this run counts as one");
+        BootId::from_random(*epoch.as_bytes())
+    })
 }
 
 /// Opens the buffer. `lineside status` of a stopped daemon holds the file for a moment: that is waited for.
@@ -195,7 +209,7 @@ fn start_adapters(adapters: &mut JoinSet<()>, plant: Plant, intake: &Intake, sto
             protocol: "modbus-tcp",
             health: device.health(),
         }));
-        let task = LineTask::new(line.line, line.devices, Arc::new(intake.clone()), clock::now);
+        let task = LineTask::new(line.line, line.devices, Arc::new(intake.clone()), clock::boot);
         adapters.spawn(task.run(stop.clone()));
     }
     polled
@@ -221,11 +235,11 @@ impl Witness {
                 name: device.name.clone(),
                 protocol: device.protocol.to_owned(),
                 state: health.state.to_string(),
-                last_good: health.last_good.map(|at| at.0),
+                last_good: health.last_good.map(|at| clock::wall(at).0),
                 polls: health.polls,
                 failures: health.failures,
                 overruns: health.overruns,
-                last_error: health.last_error.map(|(at, text)| status::Problem { at: at.0, text }),
+                last_error: health.last_error.map(|(at, text)| status::Problem { at: clock::wall(at).0, text }),
                 signals: health.signals as u64,
             }
         });

@@ -3,16 +3,18 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::entry::{Append, Cursor, Peek, Settled, Settlement};
 use crate::lane::Lane;
 use crate::queue::{Queue, Request};
+use crate::set_aside::{Decided, Decision, Selection, SetAside, SetAsideBlock};
 use crate::stats::{Discrepancy, Stats};
+use crate::store::disk::{self, Disk};
 use crate::store::open::{self, OpenError, Opened};
-use crate::store::read_stats;
+use crate::store::{offline, read_stats};
 use crate::writer::Writer;
 
 /// The least that the buffer can work in.
@@ -25,14 +27,20 @@ const MAX_REQUESTS: usize = 64;
 pub struct Settings {
     /// Holds `buffer.db`. Made if it is not there.
     pub directory: PathBuf,
-    /// All that the buffer takes from the disk, WAL included; at least 16 MiB.
+    /// All that the buffer takes from the disk, WAL included, and what it reserves there; at least 16 MiB. Where it is
+    /// less than before, the oldest go until the rest fits; the file itself does not become smaller.
     pub max_bytes: u64,
-    /// Blocks that were committed longer ago are dropped as `max-age`.
+    /// Blocks that were committed longer ago are dropped as `max-age`, readings and events. Time that nobody saw pass (a
+    /// clock that was set, a gateway that was off) does not count, so that no clock can drop anything: data may be kept
+    /// for longer, never for less. At least once a minute, and at most a 64th of it late.
     pub max_age: Option<Duration>,
     /// Bytes of the disk that are left to others: the cap is what the disk allows beyond it, where that is less than
-    /// `max_bytes`.
+    /// `max_bytes`. Looked at each minute; what the buffer has already it keeps.
     pub min_free_bytes: u64,
     /// How long acks wait for an append to be committed with. 1 s unless there is a reason.
+    ///
+    /// Appends wait for nothing but the commit before them: what a power cut costs is what the producer still holds
+    /// (its commit interval), and the commit that was being written.
     pub max_commit_delay: Duration,
 }
 
@@ -60,9 +68,13 @@ impl Buffer {
             return Err(OpenError::TooSmall { max_bytes: settings.max_bytes, least: "16MiB" });
         }
         let failed = |why: String| OpenError::Failed { path: settings.directory.join(open::FILE), why };
-        let (store, opened) = open::open(&settings.directory, settings.max_bytes, agent, epoch, now_ms)?;
+        let Settings { directory, max_bytes, min_free_bytes, .. } = settings;
+        let cap = disk::check(directory, *max_bytes, *min_free_bytes, LEAST_BYTES)?;
+        let (mut store, opened) = open::open(directory, cap, agent, epoch, now_ms)?;
+        let disk = Disk::open(directory, *max_bytes, *min_free_bytes).map_err(|error| failed(error.to_string()))?;
+        store.settle_on(disk).map_err(|error| failed(error.to_string()))?;
         let queue = Arc::new(Queue::new());
-        let (writer, stats) = Writer::new(store, queue.clone(), settings.max_bytes, settings.max_commit_delay)
+        let (writer, stats) = Writer::new(store, queue.clone(), settings, Instant::now(), now_ms)
             .map_err(|error| failed(error.to_string()))?;
         let thread = thread::Builder::new()
             .name("buffer".into())
@@ -126,6 +138,46 @@ impl Buffer {
     pub async fn catalogue(&self, id: &str) -> Option<Vec<u8>> {
         let name = id.to_owned();
         self.ask(|reply| Request::Catalogue { name, reply }).await.ok().flatten()
+    }
+
+    /// At most `most` (256 at most) entries of the quarantine whose ids are greater than `after`, in order.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub async fn quarantined(&self, after: i64, most: usize) -> Result<Vec<SetAside>, Unavailable> {
+        self.ask(|reply| Request::Quarantined { after, most, reply }).await?
+    }
+
+    /// One entry of the quarantine with its block; `None` if there is none with this id.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub async fn set_aside(&self, id: i64) -> Result<Option<SetAsideBlock>, Unavailable> {
+        self.ask(|reply| Request::Show { id, reply }).await?
+    }
+
+    /// Carries out a person's decision about entries of the quarantine, at most 256 at a time. Durable when it returns.
+    ///
+    /// # Errors
+    /// [`Unavailable`]: nothing was done.
+    pub async fn decide(&self, selection: Selection, decision: Decision) -> Result<Decided, Unavailable> {
+        self.ask(|reply| Request::Decide { selection, decision, reply }).await?
+    }
+
+    /// [`Buffer::quarantined`] of a directory that no daemon works in. Changes nothing.
+    ///
+    /// # Errors
+    /// [`OpenError`], among it [`OpenError::InUse`] while a daemon runs.
+    pub fn read_quarantined(directory: &Path, after: i64, most: usize) -> Result<Vec<SetAside>, OpenError> {
+        offline::list(directory, after, most)
+    }
+
+    /// [`Buffer::set_aside`] of a directory that no daemon works in. Changes nothing.
+    ///
+    /// # Errors
+    /// [`OpenError`], among it [`OpenError::InUse`] while a daemon runs.
+    pub fn read_set_aside(directory: &Path, id: i64) -> Result<Option<SetAsideBlock>, OpenError> {
+        offline::show(directory, id)
     }
 
     /// The figures; changes with every commit and settlement.

@@ -11,8 +11,8 @@
 //! |---------------|-----------------------------------------------------------------------------|
 //! | `buffer`      | [`Buffer`], the handle: append, peek, settle, close                         |
 //! | `queue`       | the bounded queue between the handles and the one thread that owns the file |
-//! | `writer`      | that thread: group commit, acks in the next commit, a failing disk          |
-//! | `store/`      | the file: schema, transactions, reading out, settling, room, ledger         |
+//! | `writer/`     | that thread: group commit, acks in the next commit, a failing disk          |
+//! | `store/`      | the file: schema, transactions, reading out, settling, room, ledger, disk   |
 //!
 //! Not here: what a frame says (it is opaque), who delivers it and when (`agent`, `protocols/https`).
 
@@ -22,6 +22,8 @@ mod flight;
 mod lane;
 mod queue;
 mod ranges;
+mod rate;
+mod set_aside;
 mod stats;
 mod store;
 #[cfg(test)]
@@ -31,5 +33,6 @@ mod writer;
 pub use buffer::{AppendError, Buffer, DurableError, Settings, Unavailable};
 pub use entry::{Append, Block, Cursor, Entry, GapReason, Peek, Quarantine, Settled, Settlement, UnknownReason};
 pub use lane::Lane;
+pub use set_aside::{Decided, Decision, Selection, SetAside, SetAsideBlock};
 pub use stats::{Discrepancy, LaneStats, State, Stats, Written};
 pub use store::open::{EarlierEpoch, OpenError, Opened};

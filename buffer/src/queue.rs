@@ -12,6 +12,7 @@ use crate::buffer::{AppendError, Unavailable};
 use crate::entry::{Append, Cursor, Peek, Settled, Settlement};
 use crate::flight::Flown;
 use crate::lane::{Lane, PerLane};
+use crate::set_aside::{Decided, Decision, Selection, SetAside, SetAsideBlock};
 use crate::stats::Discrepancy;
 
 /// Bytes of frames that wait: some seconds of a slow flash card. One batch that is larger passes when nothing waits, or a
@@ -37,6 +38,9 @@ pub(crate) enum Request {
     Peek { lane: Lane, max_bytes: usize, after: Option<Cursor>, reply: oneshot::Sender<Option<Peek>> },
     Settle { flown: Flown, settlement: Settlement, reply: oneshot::Sender<Result<Settled, Unavailable>> },
     Catalogue { name: String, reply: oneshot::Sender<Option<Vec<u8>>> },
+    Quarantined { after: i64, most: usize, reply: oneshot::Sender<Result<Vec<SetAside>, Unavailable>> },
+    Show { id: i64, reply: oneshot::Sender<Result<Option<SetAsideBlock>, Unavailable>> },
+    Decide { selection: Selection, decision: Decision, reply: oneshot::Sender<Result<Decided, Unavailable>> },
     Verify { reply: oneshot::Sender<Result<(), Discrepancy>> },
 }
 

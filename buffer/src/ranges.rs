@@ -29,6 +29,19 @@ impl Ranges {
         Some((self.0.first()?.0, self.0.last()?.1))
     }
 
+    /// Adds `first..=last`, none of which is in the set.
+    pub(crate) fn add(&mut self, first: u64, last: u64) {
+        self.0.push((first, last));
+        self.0.sort_unstable();
+        self.0.dedup_by(|next, before| {
+            let touch = before.1 + 1 == next.0;
+            if touch {
+                before.1 = next.1;
+            }
+            touch
+        });
+    }
+
     /// Takes `first..=last` out of the set and returns what of it was there.
     pub(crate) fn cut(&mut self, first: u64, last: u64) -> Ranges {
         let mut left = Vec::with_capacity(self.0.len() + 1);
@@ -104,6 +117,12 @@ mod tests {
                 prop_assert_eq!(taken.numbers(), gone as u64);
                 model.retain(|n| !(first..=last).contains(n));
                 prop_assert_eq!(ranges.iter().flat_map(|(a, b)| a..=b).collect::<Vec<_>>(), model.clone());
+                let mut again = ranges.clone();
+                taken.iter().for_each(|(first, last)| again.add(first, last));
+                prop_assert_eq!(again.numbers(), ranges.numbers() + taken.numbers());
+                if !again.is_empty() {
+                    prop_assert_eq!(again.to_string().parse::<Ranges>().unwrap(), again);
+                }
                 if !ranges.is_empty() {
                     prop_assert_eq!(ranges.to_string().parse::<Ranges>().unwrap(), ranges.clone());
                 }

@@ -1,5 +1,6 @@
 //! What the buffer can say of itself at any moment.
 
+use crate::entry::GapReason;
 use crate::lane::Lane;
 
 /// Figures as of the last commit or settlement, over all epochs.
@@ -14,6 +15,8 @@ pub struct Stats {
     pub free_bytes: u64,
     /// The cap on all that the buffer takes from the disk, as set.
     pub max_bytes: u64,
+    /// The cap at the moment: less than `max_bytes` where the disk allows no more.
+    pub cap_bytes: u64,
     /// How the disk fares.
     pub state: State,
     /// What was committed since the buffer was opened.
@@ -27,6 +30,8 @@ pub struct Written {
     pub commits: u64,
     /// Bytes of the frames in them.
     pub bytes: u64,
+    /// The rate of the last hour, in bytes an hour; `None` in the first ten seconds.
+    pub bytes_per_hour: Option<u64>,
 }
 
 impl Stats {
@@ -67,24 +72,55 @@ impl LaneStats {
     }
 }
 
-/// How the disk fares.
+/// How the disk fares. Text is what SQLite or the system says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
     /// Everything fits.
     Ok,
     /// The byte cap is reached: the last commit had to drop something, and recorded it.
     Full,
-    /// The last transaction failed. Collection goes on in memory; it is tried again each second.
+    /// The disk itself is full, by others. What cannot be stored is dropped as `buffer-full`.
+    DiskFull(String),
+    /// The file system takes no writes. What cannot be stored is dropped as `disk-error`.
+    ReadOnly(String),
+    /// The last transaction failed otherwise. What cannot be stored is dropped as `disk-error`.
     DiskError(String),
 }
 
+impl State {
+    /// Whether nothing can be committed. Collection goes on in memory; it is tried again each second.
+    #[must_use]
+    pub fn is_failing(&self) -> bool {
+        matches!(self, State::DiskFull(_) | State::ReadOnly(_) | State::DiskError(_))
+    }
+
+    /// Why what is held in memory is given up, if it has to be.
+    pub(crate) fn reason(&self) -> GapReason {
+        if matches!(self, State::DiskFull(_)) { GapReason::BufferFull } else { GapReason::DiskError }
+    }
+}
+
 impl std::fmt::Display for State {
-    /// As `status` shows it.
+    /// As `status` shows it: in a word, then why, and what to do.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             State::Ok => f.write_str("ok"),
-            State::Full => f.write_str("full"),
-            State::DiskError(why) => write!(f, "disk-error: {why}"),
+            State::Full => f.write_str(
+                "full: the oldest readings make room, each drop recorded; restore the uplink, or raise buffer.max_size",
+            ),
+            State::DiskFull(why) => write!(
+                f,
+                "disk-full: {why}; free some space on the buffer's disk (df), it goes on by itself, and what was lost is \
+                 recorded"
+            ),
+            State::ReadOnly(why) => write!(
+                f,
+                "read-only: {why}; see why (dmesg), repair the file system and mount it for writing, it goes on by itself"
+            ),
+            State::DiskError(why) => write!(
+                f,
+                "disk-error: {why}; look at the disk (dmesg, smartctl), collection goes on, and what was lost is recorded"
+            ),
         }
     }
 }

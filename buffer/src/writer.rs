@@ -10,22 +10,32 @@
 //!         └────┘     <────────────────────────────────────────────── └────────────┘ <┘ appends are held in memory,
 //!                     a commit succeeds                                                beyond 4 MiB they become gaps
 //! ```
+//!
+//! Each minute it looks at the disk, which may allow more or less, at what is too old, and at the rate. What a failing
+//! disk asks for is in `failing`.
+
+mod failing;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
 
-use crate::buffer::Unavailable;
-use crate::entry::{Append, Cursor, GapReason, Peek, Settled, Settlement};
+use crate::buffer::{Settings, Unavailable};
+use crate::entry::{Append, Cursor, Peek, Settled, Settlement};
 use crate::flight::Flown;
-use crate::lane::Lane;
+use crate::lane::{Lane, PerLane};
 use crate::queue::{Batch, Queue, Request, Work};
+use crate::rate::Rate;
+use crate::set_aside::{Decided, Decision, Selection};
 use crate::stats::{State, Stats, Written};
 use crate::store::Store;
+use crate::store::retention::Ages;
 
 /// How long a failing disk is left alone.
 const RETRY: Duration = Duration::from_secs(1);
+/// How often the disk, the age and the rate are looked at.
+const LOOK: Duration = Duration::from_secs(60);
 /// Bytes of frames that are held while the disk fails.
 const MAX_HELD: usize = 4 << 20;
 /// Settlements that are put back after a rollback. One that is forgotten costs a resend, which is deduplicated.
@@ -40,6 +50,10 @@ pub(crate) struct Writer {
     stats: watch::Sender<Stats>,
     max_bytes: u64,
     max_commit_delay: Duration,
+    ages: Option<Ages>,
+    rate: Rate,
+    /// The last numbers of this run that a commit has made durable.
+    durable: PerLane<u64>,
     /// Taken from the queue, not yet durable.
     held: Vec<Batch>,
     /// Settlements of the open transaction.
@@ -48,6 +62,7 @@ pub(crate) struct Writer {
     written: Written,
     /// When the open transaction, or what is held, is committed at the latest.
     due: Option<Instant>,
+    next_look: Instant,
 }
 
 impl Writer {
@@ -55,29 +70,38 @@ impl Writer {
     pub(crate) fn new(
         store: Store,
         queue: Arc<Queue>,
-        max_bytes: u64,
-        max_commit_delay: Duration,
+        settings: &Settings,
+        now: Instant,
+        now_ms: i64,
     ) -> rusqlite::Result<(Self, watch::Receiver<Stats>)> {
-        let (stats, watcher) = watch::channel(store.stats(max_bytes, State::Ok, Written::default())?);
-        let writer = Self {
+        let ages = settings.max_age.map(|max_age| store.ages(max_age, now, now_ms)).transpose()?;
+        let (stats, watcher) = watch::channel(store.stats(settings.max_bytes, State::Ok, Written::default())?);
+        let mut writer = Self {
             store,
             queue,
             stats,
-            max_bytes,
-            max_commit_delay,
+            max_bytes: settings.max_bytes,
+            max_commit_delay: settings.max_commit_delay,
+            ages,
+            rate: Rate::new(now),
+            durable: PerLane::both(0),
             held: Vec::new(),
             uncommitted: Vec::new(),
             state: State::Ok,
             written: Written::default(),
             due: None,
+            next_look: now,
         };
+        writer.look(now, now_ms);
+        writer.publish();
         Ok((writer, watcher))
     }
 
     /// Until the queue is closed and empty, and everything is committed as far as the disk allows.
     pub(crate) fn run(mut self) {
         loop {
-            let work = self.queue.take(self.due);
+            let wake = self.due.map_or(self.next_look, |due| due.min(self.next_look));
+            let work = self.queue.take(Some(wake));
             let closed = work.closed;
             self.round(work, Instant::now(), unix_ms());
             if closed {
@@ -108,6 +132,12 @@ impl Writer {
         let failing = self.is_failing();
         let full = self.store.settled_blocks() >= MAX_SETTLED_BLOCKS;
         let waiting = (!self.held.is_empty() || full || self.store.has_new_notices()) && !failing;
+        if self.next_look <= now {
+            self.next_look = now + LOOK;
+            if !failing {
+                self.look(now, now_ms);
+            }
+        }
         if waiting || closed || self.due.is_some_and(|due| due <= now) {
             self.commit(now, now_ms);
         }
@@ -162,6 +192,15 @@ impl Writer {
                 });
                 let _gone = reply.send(catalogue);
             }
+            Request::Quarantined { after, most, reply } => {
+                let _gone = reply.send(self.store.list_quarantine(after, most).map_err(unavailable));
+            }
+            Request::Show { id, reply } => {
+                let _gone = reply.send(self.store.show_quarantine(id).map_err(unavailable));
+            }
+            Request::Decide { selection, decision, reply } => {
+                let _gone = reply.send(self.decide(&selection, decision, now, now_ms));
+            }
             Request::Verify { reply } => {
                 let _gone = reply.send(self.store.verify());
             }
@@ -186,8 +225,61 @@ impl Writer {
         peek.filter(|_| !self.is_failing())
     }
 
+    /// A person's decision is durable before it is answered, or not carried out.
+    fn decide(
+        &mut self,
+        selection: &Selection,
+        decision: Decision,
+        now: Instant,
+        now_ms: i64,
+    ) -> Result<Decided, Unavailable> {
+        if self.is_failing() {
+            return Err(Unavailable::Disk(self.state.to_string()));
+        }
+        let decided = self.store.decide(selection, decision, now_ms).inspect_err(|error| {
+            self.fail(error, now, now_ms);
+        });
+        let decided = decided.map_err(unavailable)?;
+        self.commit(now, now_ms);
+        if self.is_failing() { Err(Unavailable::Disk(self.state.to_string())) } else { Ok(decided) }
+    }
+
+    /// What the disk allows now, what is above that, and what is too old. A transaction that this begins is committed.
+    fn look(&mut self, now: Instant, now_ms: i64) {
+        self.next_look = now + LOOK;
+        loop {
+            let more = self.tidy(now, now_ms);
+            match more {
+                Ok(more) => {
+                    if self.store.is_open() {
+                        self.commit(now, now_ms);
+                    }
+                    if !more || self.is_failing() {
+                        break;
+                    }
+                }
+                Err(error) => {
+                    self.fail(&error, now, now_ms);
+                    break;
+                }
+            }
+        }
+        self.written.bytes_per_hour = self.rate.per_hour(now, self.written.bytes);
+    }
+
+    /// Returns whether there is more than one transaction takes.
+    fn tidy(&mut self, now: Instant, now_ms: i64) -> rusqlite::Result<bool> {
+        self.store.look_at_disk()?;
+        let more = self.store.evict_to_cap(now_ms)?;
+        Ok(more | self.expire(now, now_ms)?)
+    }
+
+    fn expire(&mut self, now: Instant, now_ms: i64) -> rusqlite::Result<bool> {
+        self.ages.as_mut().map_or(Ok(false), |ages| self.store.expire(ages, now, now_ms))
+    }
+
     fn is_failing(&self) -> bool {
-        matches!(self.state, State::DiskError(_))
+        self.state.is_failing()
     }
 
     /// Everything held goes into the open transaction, and that to the disk.
@@ -196,30 +288,26 @@ impl Writer {
             self.due = None;
             return;
         }
-        match self.write(now_ms) {
-            Ok((stored, evicted)) => {
-                self.written.commits += 1;
-                self.written.bytes += u64::try_from(self.held_bytes()).unwrap_or_default();
-                self.due = None;
-                self.uncommitted.clear();
-                if evicted {
-                    self.state = State::Full;
-                } else if !self.held.is_empty() || self.is_failing() {
-                    self.state = State::Ok;
+        let was_failing = self.is_failing();
+        let written = match self.write(now, now_ms) {
+            Err(error) => {
+                self.fail(&error, now, now_ms);
+                // A connection that fails again, on a disk that takes a file, is to blame itself.
+                if !was_failing || !self.renew(now_ms) {
+                    return;
                 }
-                self.publish();
-                for (batch, stored) in std::mem::take(&mut self.held).into_iter().zip(stored) {
-                    if let Some(done) = batch.done {
-                        let _gone = done.send(stored);
-                    }
-                }
+                self.write(now, now_ms)
             }
+            written => written,
+        };
+        match written {
+            Ok((stored, evicted)) => self.committed(stored, evicted, now),
             Err(error) => self.fail(&error, now, now_ms),
         }
     }
 
     /// Whether each batch is stored whole, and whether something was dropped for want of room.
-    fn write(&mut self, now_ms: i64) -> rusqlite::Result<(Vec<bool>, bool)> {
+    fn write(&mut self, now: Instant, now_ms: i64) -> rusqlite::Result<(Vec<bool>, bool)> {
         let mut stored = Vec::with_capacity(self.held.len());
         for batch in &self.held {
             let mut whole = true;
@@ -228,44 +316,56 @@ impl Writer {
             }
             stored.push(whole);
         }
+        if self.expire(now, now_ms)? {
+            self.next_look = now;
+        }
         Ok((stored, self.store.commit()?))
+    }
+
+    fn committed(&mut self, stored: Vec<bool>, evicted: bool, now: Instant) {
+        self.written.commits += 1;
+        self.written.bytes += u64::try_from(self.held_bytes()).unwrap_or_default();
+        self.written.bytes_per_hour = self.rate.per_hour(now, self.written.bytes);
+        self.due = None;
+        self.uncommitted.clear();
+        if self.is_failing() {
+            tracing::info!("buffer: the disk takes data again");
+        }
+        if evicted {
+            self.state = State::Full;
+        } else if !self.held.is_empty() || self.is_failing() {
+            self.state = State::Ok;
+        }
+        let held = std::mem::take(&mut self.held);
+        for (lane, _, last) in held.iter().flat_map(|batch| &batch.items).filter_map(Append::range) {
+            let durable = self.durable.get_mut(lane);
+            *durable = last.max(*durable);
+            if let Some(ages) = &mut self.ages {
+                ages.committed(lane, self.store.epoch_id(), last, now);
+            }
+        }
+        self.publish();
+        for (batch, stored) in held.into_iter().zip(stored) {
+            if let Some(done) = batch.done {
+                let _gone = done.send(stored);
+            }
+        }
     }
 
     /// Back to what the file says, then the settlements again: what the cloud has accepted need not be sent twice.
     fn fail(&mut self, error: &rusqlite::Error, now: Instant, now_ms: i64) {
-        if !self.is_failing() {
-            tracing::error!(%error, "buffer: the disk fails; collection goes on in memory and it is tried again each second");
+        let state = self.diagnose(error);
+        if std::mem::discriminant(&state) != std::mem::discriminant(&self.state) {
+            tracing::error!(%state, "buffer: collection goes on in memory, and the disk is tried again each second");
         }
-        self.state = State::DiskError(error.to_string());
+        self.state = state;
         self.due = Some(now + RETRY);
         self.store.rollback();
-        let again = self
-            .uncommitted
-            .iter()
-            .try_for_each(|(flown, settlement)| self.store.settle(*flown, settlement, now_ms).map(drop));
-        if again.is_err() {
-            self.store.rollback();
-            self.uncommitted.clear();
-        }
+        self.settle_again(now_ms);
     }
 
     fn held_bytes(&self) -> usize {
         self.held.iter().map(|batch| batch.bytes).sum()
-    }
-
-    /// What the disk did not take becomes gaps, to be recorded by the next commit that succeeds.
-    fn give_up_held(&mut self) {
-        let mut items: Vec<Append> = Vec::new();
-        for batch in std::mem::take(&mut self.held) {
-            if let Some(done) = batch.done {
-                let _gone = done.send(false);
-            }
-            for item in batch.items {
-                give_up(&mut items, item);
-            }
-        }
-        let bytes = items.iter().map(Append::bytes).sum();
-        self.held.push(Batch { items, bytes, done: None });
     }
 
     fn publish(&self) {
@@ -285,26 +385,11 @@ impl Drop for Writer {
     }
 }
 
-/// Adds to `items` what remains of `item` when its frame is given up: one gap for each run, the latest catalogue.
-fn give_up(items: &mut Vec<Append>, item: Append) {
-    if matches!(item, Append::Catalogue { .. }) {
-        items.retain(|other| !matches!(other, Append::Catalogue { .. }));
-        items.push(item);
-        return;
-    }
-    let reason_here = if let Append::Gap { reason, .. } = item { reason } else { GapReason::DiskError };
-    let Some((lane_here, from, to)) = item.range() else { return };
-    let before = items.iter_mut().rev().find_map(|other| match other {
-        Append::Gap { lane, last, reason, .. } if *lane == lane_here => Some((last, *reason)),
-        _ => None,
-    });
-    match before {
-        Some((last, reason)) if reason == reason_here => *last = to,
-        _ => items.push(Append::Gap { lane: lane_here, first: from, last: to, reason: reason_here }),
-    }
+fn unavailable(error: rusqlite::Error) -> Unavailable {
+    Unavailable::Disk(error.to_string())
 }
 
-/// The system's clock: only for the person who reads `oldest`, and for the configured age.
+/// The system's clock: only for the person who reads `oldest`, and for the age of what earlier runs left (`retention`).
 fn unix_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)

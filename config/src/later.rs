@@ -22,8 +22,6 @@ pub(crate) const TYPES: [&str; 11] = [
 /// Orders of a Modbus signal.
 pub(crate) const ORDERS: [&str; 2] = ["high-first", "low-first"];
 
-const UPLINK: [&str; 2] = ["backfill_rate", "pin_spki"];
-const BUFFER: [&str; 2] = ["max_age", "min_free_disk"];
 #[rustfmt::skip]
 const DEVICE: [&str; 43] = [
     "serial", "baud", "data_bits", "parity", "stop_bits", "rts_before", "rts_after", "frame_gap",
@@ -51,8 +49,6 @@ const SIGNAL: [&str; 11] = [
 /// Whether a later version knows this key of this section.
 pub(crate) fn knows(section: &str, key: &str) -> bool {
     let keys: &[&str] = match section {
-        "uplink" => &UPLINK,
-        "buffer" => &BUFFER,
         "device" => &DEVICE,
         "device.signal" => &SIGNAL,
         _ => &[],

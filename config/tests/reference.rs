@@ -173,7 +173,7 @@ fn a_default_that_is_written_changes_nothing() {
             count += 1;
         }
     }
-    assert_eq!(count, 23, "defaults in DESIGN.md that this version has");
+    assert_eq!(count, 27, "defaults in DESIGN.md that this version has");
 }
 
 #[test]

@@ -13,7 +13,8 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lineside_protocols::sample::{Columns, Sample, Scan, SignalIndex, UnixMillis, Value};
+use lineside_protocols::clock::{BootMillis, ClockOffset};
+use lineside_protocols::sample::{Columns, Sample, Scan, SignalIndex, Value};
 use lineside_protocols::uplink::Encoding;
 use lineside_protocols::wire::block::{Header, ReadingsBlock};
 use lineside_protocols::wire::catalogue::{Catalogue, SignalInfo};
@@ -52,7 +53,7 @@ fn measure(kinds: &[&str]) {
     let [mut write, mut zip, mut read] = [Duration::ZERO; 3];
     let [mut line_bytes, mut frame_bytes, mut gzip_bytes, mut count] = [0; 4];
     for second in 0..BLOCKS {
-        let time = 1_795_400_000_000 + second as i64 * 1000;
+        let time = second as i64 * 1000;
         let scans: Vec<Scan> =
             columns.iter().zip(0..).map(|(columns, at)| plant.scan(kinds, columns, time + 7 * at)).collect();
         let header = Header {
@@ -66,7 +67,7 @@ fn measure(kinds: &[&str]) {
         let start = Instant::now();
         scans.iter().for_each(|scan| block.push_scan(scan));
         count += block.len();
-        let line = black_box(block.seal(&header));
+        let line = black_box(block.seal(&header, ClockOffset(1_795_400_000_000)));
         write += start.elapsed();
 
         let start = Instant::now();
@@ -116,6 +117,6 @@ impl Plant {
                 _ => Value::F64(f64::from(level) * 0.1),
             })
         });
-        Scan { columns: Arc::clone(columns), time: UnixMillis(time), samples: samples.collect() }
+        Scan { columns: Arc::clone(columns), time: BootMillis(time), samples: samples.collect() }
     }
 }

@@ -1,7 +1,7 @@
 //! Events: what happened to the agent and its devices, as CloudEvents 1.0. Their lane, numbering and delivery are
 //! [`crate::wire`]'s and the buffer's.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::name::Name;
 use crate::sample::UnixMillis;
@@ -56,6 +56,52 @@ pub enum Kind {
         /// The reason that its readings carry, `modbus:timeout` for example.
         reason: String,
     },
+    /// `io.lineside.clock.stepped`: the wall clock jumped. No block straddles it.
+    ClockStepped {
+        /// The kernel's start that the boot clock counts from, as in a block.
+        boot: String,
+        /// The boot clock (`CLOCK_BOOTTIME`, milliseconds) when it was noticed, at most a second after the jump.
+        mono_ms: i64,
+        /// What the wall clock would have shown at `mono_ms` had it not jumped, in Unix milliseconds.
+        before: i64,
+        /// What it showed, in Unix milliseconds.
+        after: i64,
+        /// Wall clock less boot clock, from now on.
+        offset_ms: i64,
+        /// Of the blocks from now on: `synced` or `stepped`.
+        clock: String,
+    },
+    /// `io.lineside.clock.synchronised`: a time source has the clock for the first time since the daemon started, or
+    /// with another offset than before. So it is known when everything of this boot happened.
+    ClockSynchronised {
+        /// The kernel's start that the boot clock counts from, as in a block.
+        boot: String,
+        /// The boot clock when it was noticed, in milliseconds.
+        mono_ms: i64,
+        /// Wall clock less boot clock, in milliseconds: the true one.
+        offset_ms: i64,
+    },
+    /// `io.lineside.certificate.expiring`: 30, 14 and 7 days before a certificate of the uplink ends, when it has ended,
+    /// and when it is not valid yet; once each.
+    CertificateExpiring {
+        /// The setting that names its file: `uplink.certificate` or `uplink.ca`.
+        setting: &'static str,
+        /// Its last moment.
+        #[serde(serialize_with = "rfc3339")]
+        not_after: UnixMillis,
+        /// `expiring`, `expired` or `not-yet-valid`, by the gateway's clock.
+        state: &'static str,
+    },
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn rfc3339<S: Serializer>(time: &UnixMillis, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(&timestamp(*time))
+}
+
+fn timestamp(time: UnixMillis) -> String {
+    let time = jiff::Timestamp::from_millisecond(time.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    format!("{time:.3}")
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
@@ -84,6 +130,9 @@ impl Kind {
             Kind::ConfigurationLoaded { .. } => "io.lineside.configuration.loaded",
             Kind::DeviceUp { .. } => "io.lineside.device.up",
             Kind::DeviceDown { .. } => "io.lineside.device.down",
+            Kind::ClockStepped { .. } => "io.lineside.clock.stepped",
+            Kind::ClockSynchronised { .. } => "io.lineside.clock.synchronised",
+            Kind::CertificateExpiring { .. } => "io.lineside.certificate.expiring",
         }
     }
 
@@ -116,14 +165,13 @@ impl Event {
     /// # Errors
     /// Only where serde cannot write the data, which the types above exclude.
     pub fn to_cloud_event(&self, agent: &Name, epoch: &str, number: u64) -> Result<String, serde_json::Error> {
-        let time = jiff::Timestamp::from_millisecond(self.time.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
         serde_json::to_string(&CloudEvent {
             specversion: "1.0",
             id: format!("{epoch}:{number}"),
             source: format!("urn:lineside:agent:{agent}"),
             r#type: self.kind.name(),
             subject: self.kind.subject(),
-            time: format!("{time:.3}"),
+            time: timestamp(self.time),
             data: &self.kind,
         })
     }
@@ -139,5 +187,12 @@ mod tests {
         let event = Event { time: UnixMillis(1_795_400_000_000), kind };
         let json = event.to_cloud_event(&"gw-paint-01".parse().unwrap(), "b41c", 77).unwrap();
         insta::assert_snapshot!(json, @r#"{"specversion":"1.0","id":"b41c:77","source":"urn:lineside:agent:gw-paint-01","type":"io.lineside.device.down","subject":"press-7","time":"2026-11-23T02:13:20.000Z","data":{"device":"press-7","reason":"modbus:timeout"}}"#);
+    }
+    #[test]
+    fn a_certificate_that_ends_is_named_by_its_setting() {
+        let not_after = UnixMillis(1_798_761_600_000);
+        let kind = Kind::CertificateExpiring { setting: "uplink.certificate", not_after, state: "expiring" };
+        insta::assert_snapshot!(serde_json::to_string(&kind).unwrap(), @r#"{"setting":"uplink.certificate","not_after":"2027-01-01T00:00:00.000Z","state":"expiring"}"#);
+        assert_eq!(kind.name(), "io.lineside.certificate.expiring");
     }
 }

@@ -4,7 +4,8 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::sample::{Reason, UnixMillis};
+use crate::clock::BootMillis;
+use crate::sample::Reason;
 
 /// Whether a device answers.
 ///
@@ -49,7 +50,7 @@ pub struct DeviceHealth {
     /// Whether it answers.
     pub state: DeviceState,
     /// When a request was last answered with values.
-    pub last_good: Option<UnixMillis>,
+    pub last_good: Option<BootMillis>,
     /// Polls begun. A poll is one round over all requests of one polling interval, however many these are.
     pub polls: u64,
     /// Requests that gave no values: an exception, no answer, no connection, or not asked because the device is lost.
@@ -57,7 +58,7 @@ pub struct DeviceHealth {
     /// Polls whose time came while an earlier one was still going on: left out, or caught up with late.
     pub overruns: u64,
     /// What went wrong last, and when; stays after it was overcome.
-    pub last_error: Option<(UnixMillis, String)>,
+    pub last_error: Option<(BootMillis, String)>,
     /// How many signals are read from it.
     pub signals: usize,
 }

@@ -4,6 +4,7 @@
 //! What does I/O lives in `protocols/modbus`, `protocols/https` and `buffer`.
 
 pub mod backoff;
+pub mod clock;
 pub mod event;
 pub mod health;
 pub mod modbus;

@@ -4,7 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// Milliseconds since 1970-01-01T00:00:00Z, leap seconds not counted.
+use crate::clock::BootMillis;
+
+/// Milliseconds since 1970-01-01T00:00:00Z, leap seconds not counted; negative before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UnixMillis(pub i64);
 
@@ -322,8 +324,8 @@ impl Columns {
 pub struct Scan {
     /// Which signals.
     pub columns: Arc<Columns>,
-    /// When the answer came.
-    pub time: UnixMillis,
+    /// When the answer came. What time of day that was is said by the block that it goes into.
+    pub time: BootMillis,
     /// One for each signal of `columns`, in that order.
     pub samples: Vec<Sample>,
 }

@@ -7,6 +7,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use lineside_protocols::clock::ClockOffset;
 use lineside_protocols::sample::{
     Columns, Quality, Reading, Reason, Sample, Scan, SignalIndex, UnixMillis, Value, ValueType,
 };
@@ -20,6 +21,7 @@ use lineside_protocols::wire::notice::{GapReason, gap_line, quarantined_line};
 use lineside_protocols::wire::slice::slice;
 
 const T0: i64 = 1_795_400_000_000;
+const OFFSET: ClockOffset = ClockOffset(T0 - 86_400_000);
 
 /// Name and content of every golden line.
 fn lines() -> Vec<(&'static str, Vec<u8>)> {
@@ -79,13 +81,14 @@ fn readings() -> Vec<u8> {
     let rows = [(0, 12.3, Sample::bad(Reason::ModbusException(4))), (1000, 12.4, Sample::good(Value::U16(7)))];
     for (after, pressure, third) in rows {
         let samples = vec![Sample::good(Value::F32(pressure)), Sample::good(Value::Bool(true)), third];
-        block.push_scan(&Scan { columns: Arc::clone(&columns), time: UnixMillis(T0 + after), samples });
+        let time = OFFSET.boot(UnixMillis(T0 + after));
+        block.push_scan(&Scan { columns: Arc::clone(&columns), time, samples });
     }
     for (signal, after, value) in [(17, 3, Value::F32(88.1)), (41, 15, Value::String("open".into()))] {
         let (signal, time) = (SignalIndex(signal), UnixMillis(T0 + after));
         block.push_reading(&Reading { signal, time, sample: Sample::good(value) });
     }
-    block.seal(&header(&identity(), &catalogue(), 1001))
+    block.seal(&header(&identity(), &catalogue(), 1001), OFFSET)
 }
 
 /// A value of every type, and every quality.
@@ -96,7 +99,7 @@ fn types() -> Vec<u8> {
         let time = UnixMillis(T0 + i64::try_from(after).unwrap());
         block.push_reading(&Reading { signal, time, sample });
     }
-    block.seal(&header(&identity(), &types_catalogue(), 1))
+    block.seal(&header(&identity(), &types_catalogue(), 1), OFFSET)
 }
 
 fn types_catalogue() -> Catalogue {
@@ -195,7 +198,7 @@ fn the_described_block_is_what_is_written() {
     let described = [
         r#"{"block":1,"agent":"gw-paint-01","epoch":"b41c"#,
         r#"","lane":"readings","first":1001,"count":8,"boot":"7c1e"#,
-        r#"","t0":1795400000000,"clock":"synced","catalogue":""#,
+        r#"","t0":1795400000000,"mono":86400000,"clock":"synced","catalogue":""#,
         r#"","tables":[{"signals":[[0,2]],"t":[0,1000],"v":[12.3,12.4,true,true,null,7],"q":[[2,2,0,0,"bad","modbus:exception:4"]]},{"s":[17,41],"t":[3,12],"v":[88.1,"open"]}]}"#,
     ];
     let mut rest = line.as_str();

@@ -1,10 +1,11 @@
 //! Readings and events from the adapters become numbered, sealed blocks, handed to the buffer in one piece per
 //! commit. What does not fit on the way is counted, numbered and recorded as a gap; the adapters never wait.
 //!
-//! [`Intake`] is the adapters' end, [`Collector`] the one task behind it. Its policy is the [`sealer`]; how a block is
-//! written is `protocols::wire`, how it is stored `buffer`.
+//! [`Intake`] is the adapters' end, [`Collector`] the one task behind it. Its policy is the [`sealer`], and the [`watch`]
+//! on the wall clock; how a block is written is `protocols::wire`, how it is stored `buffer`.
 
 mod sealer;
+pub mod watch;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,16 +13,18 @@ use std::time::Duration;
 
 use lineside_buffer::{Append, AppendError, Buffer};
 use lineside_modbus::Sink;
+use lineside_protocols::clock::BootMillis;
 use lineside_protocols::event::{Event, Kind};
 use lineside_protocols::health::Transition;
 use lineside_protocols::name::Name;
-use lineside_protocols::sample::{Scan, UnixMillis};
+use lineside_protocols::sample::Scan;
 use lineside_protocols::wire::frame::Compressor;
-use lineside_protocols::wire::identity::ClockState;
 use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
-pub use self::sealer::{Moment, Origin, Sealer};
+pub use self::sealer::{Origin, Sealer};
+use self::watch::Watch;
+use crate::clock::{self, Clocks};
 
 /// Scans that may wait for the collector: at 125 signals a scan about 4 MB, at 300 000 readings/s 0.4 s.
 const WAITING_SCANS: usize = 1024;
@@ -29,6 +32,9 @@ const WAITING_SCANS: usize = 1024;
 const WAITING_EVENTS: usize = 256;
 /// Scans that the collector takes at once.
 const SCANS_AT_ONCE: usize = 64;
+/// How often it looks at the wall clock: a jump is noticed so late at most. What is read meanwhile has its time from
+/// the boot clock, so nothing is wrong by that.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Where adapters put what they read. Cheap to clone; never blocks.
 #[derive(Clone, Debug)]
@@ -62,7 +68,7 @@ impl Sink for Intake {
         }
     }
 
-    fn transition(&self, device: &Name, at: UnixMillis, change: Transition) {
+    fn transition(&self, device: &Name, at: BootMillis, change: Transition) {
         let device = device.to_string();
         let kind = match change {
             Transition::Up => {
@@ -74,7 +80,7 @@ impl Sink for Intake {
                 Kind::DeviceDown { device, reason: reason.to_string() }
             }
         };
-        self.event(Event { time: at, kind });
+        self.event(Event { time: clock::wall(at), kind });
     }
 }
 
@@ -82,6 +88,8 @@ impl Sink for Intake {
 #[derive(Debug)]
 pub struct Collector {
     sealer: Sealer,
+    watch: Watch,
+    clocks: fn() -> Clocks,
     scans: mpsc::Receiver<Scan>,
     events: mpsc::Receiver<Event>,
     lost: Arc<Lost>,
@@ -89,49 +97,69 @@ pub struct Collector {
 }
 
 impl Collector {
-    /// A collector and the end that adapters write to.
+    /// A collector and the end that adapters write to. `clocks` reads both clocks.
     #[must_use]
-    pub fn new(origin: Origin, compressor: Compressor, buffer: Buffer) -> (Self, Intake) {
+    pub fn new(origin: Origin, compressor: Compressor, buffer: Buffer, clocks: fn() -> Clocks) -> (Self, Intake) {
         let (scans_in, scans) = mpsc::channel(WAITING_SCANS);
         let (events_in, events) = mpsc::channel(WAITING_EVENTS);
         let lost = Arc::new(Lost::default());
         let intake = Intake { scans: scans_in, events: events_in, lost: Arc::clone(&lost) };
-        (Collector { sealer: Sealer::new(origin, compressor), scans, events, lost, buffer }, intake)
+        let watch = Watch::new(origin.boot, clocks());
+        let sealer = Sealer::new(origin, compressor, watch.footing());
+        (Collector { sealer, watch, clocks, scans, events, lost, buffer }, intake)
     }
 
-    /// Collects until every [`Intake`] is gone, then commits what is left. `clock` tells the state of the wall clock.
-    pub async fn run(mut self, clock: fn() -> ClockState) {
-        let mut watch = Watch { read: clock, last: None };
+    /// Collects until every [`Intake`] is gone, then commits what is left.
+    pub async fn run(mut self) {
+        let mut look = Instant::now();
         let mut batch = Vec::with_capacity(SCANS_AT_ONCE);
         let (mut scans_open, mut events_open) = (true, true);
         while scans_open || events_open {
-            let due = self.sealer.due();
+            let due = self.sealer.due().map_or(look, |due| due.min(look));
+            let mut event = None;
             tokio::select! {
-                event = self.events.recv(), if events_open => match event {
-                    Some(event) => self.sealer.push_event(event, watch.now()),
+                taken = self.events.recv(), if events_open => match taken {
+                    Some(taken) => event = Some(taken),
                     None => events_open = false,
                 },
-                taken = self.scans.recv_many(&mut batch, SCANS_AT_ONCE), if scans_open => {
-                    scans_open = taken > 0;
-                    let now = watch.now();
-                    for scan in batch.drain(..) {
-                        self.sealer.push_scan(&scan, now);
-                    }
-                }
-                () = at(due), if due.is_some() => {}
+                taken = self.scans.recv_many(&mut batch, SCANS_AT_ONCE), if scans_open => scans_open = taken > 0,
+                () = sleep_until(due) => {}
             }
-            let now = watch.now();
+            let now = Instant::now();
+            if now >= look {
+                look = now + LOOK;
+                self.look(now);
+            }
+            if let Some(event) = event {
+                self.sealer.push_event(event, now);
+            }
+            for scan in batch.drain(..) {
+                self.sealer.push_scan(&scan, now);
+            }
             let lost = &self.lost;
             self.sealer.lose(lost.readings.swap(0, Ordering::Relaxed), lost.events.swap(0, Ordering::Relaxed), now);
             let appends = self.sealer.take_due(now);
             self.hand_over(appends, now);
         }
-        let now = watch.now();
+        let now = Instant::now();
         let rest = self.sealer.take_all(now);
         self.hand_over(rest, now);
     }
 
-    fn hand_over(&mut self, appends: Vec<Append>, now: Moment) {
+    /// Takes notice of the wall clock.
+    fn look(&mut self, now: Instant) {
+        let clocks = (self.clocks)();
+        let kinds = self.watch.look(clocks);
+        let footing = self.watch.footing();
+        for kind in kinds {
+            let (event, clock, offset_ms) = (kind.name(), footing.clock.name(), footing.offset.0);
+            tracing::warn!(event, clock, offset_ms, "the wall clock has changed; nothing is lost or reordered by that");
+            self.sealer.push_event(Event { time: clocks.wall, kind }, now);
+        }
+        self.sealer.stand_on(footing);
+    }
+
+    fn hand_over(&mut self, appends: Vec<Append>, now: Instant) {
         if appends.is_empty() {
             return;
         }
@@ -148,32 +176,5 @@ impl Collector {
                 tracing::error!(%error, "a defect: the buffer refuses what was collected; please report it");
             }
         }
-    }
-}
-
-/// How long the state of the wall clock is taken for granted: asking the kernel costs more than a reading does.
-const CLOCK_IS_KNOWN: Duration = Duration::from_secs(1);
-
-/// Tells the time, and asks for the state of the wall clock now and then.
-#[derive(Debug)]
-struct Watch {
-    read: fn() -> ClockState,
-    last: Option<Moment>,
-}
-
-impl Watch {
-    fn now(&mut self) -> Moment {
-        let instant = Instant::now();
-        match self.last {
-            Some(last) if instant.duration_since(last.instant) < CLOCK_IS_KNOWN => Moment { instant, ..last },
-            _ => *self.last.insert(Moment { instant, clock: (self.read)() }),
-        }
-    }
-}
-
-async fn at(due: Option<Instant>) {
-    match due {
-        Some(due) => tokio::time::sleep_until(due).await,
-        None => std::future::pending().await,
     }
 }

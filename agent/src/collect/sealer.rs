@@ -2,7 +2,7 @@
 //! channel or a disk.
 //!
 //! ```text
-//!            push_scan, push_event                 full, lost, or due
+//!            push_scan, push_event             full, lost, due, or clock set
 //!   empty ───────────────────────────▶ open ─────────────────────────────▶ sealed ── take_due ──▶ one commit
 //!     ▲                                                                       ▲                        │
 //!     └───────────────────────────────────────────────────────────────────────┴── refused: a gap ◀─────┘
@@ -16,8 +16,10 @@ use lineside_protocols::sample::Scan;
 use lineside_protocols::wire::block::{Header, MAX_READINGS, ReadingsBlock, events_block};
 use lineside_protocols::wire::catalogue::CatalogueId;
 use lineside_protocols::wire::frame::Compressor;
-use lineside_protocols::wire::identity::{BootId, ClockState, Identity};
+use lineside_protocols::wire::identity::{BootId, Identity};
 use tokio::time::Instant;
+
+use super::watch::Footing;
 
 /// How long an event may wait for company in its commit.
 const EVENT_DELAY: Duration = Duration::from_millis(20);
@@ -37,20 +39,12 @@ pub struct Origin {
     pub commit_interval: Duration,
 }
 
-/// A point in time, and whether the wall clock may be trusted at it.
-#[derive(Clone, Copy, Debug)]
-pub struct Moment {
-    /// Monotonic.
-    pub instant: Instant,
-    /// Of the wall clock.
-    pub clock: ClockState,
-}
-
 /// When a block is sealed, which numbers it gets, and when a commit is due.
 #[derive(Debug)]
 pub struct Sealer {
     origin: Origin,
     compressor: Compressor,
+    footing: Footing,
     block: ReadingsBlock,
     events: Vec<Event>,
     next_reading: u64,
@@ -67,9 +61,10 @@ pub struct Sealer {
 impl Sealer {
     /// Numbers start at 1, as they do in every epoch.
     #[must_use]
-    pub fn new(origin: Origin, compressor: Compressor) -> Self {
+    pub fn new(origin: Origin, compressor: Compressor, footing: Footing) -> Self {
         Sealer {
             compressor,
+            footing,
             block: ReadingsBlock::new(MAX_READINGS),
             origin,
             events: Vec::new(),
@@ -89,28 +84,37 @@ impl Sealer {
         [self.readings_due, self.events_due].into_iter().flatten().min()
     }
 
+    /// What the times of all that follows stand on. If it is not what the open block stands on, that is sealed: no
+    /// block straddles a change of the wall clock.
+    pub fn stand_on(&mut self, footing: Footing) {
+        if footing != self.footing {
+            self.seal_readings();
+            self.footing = footing;
+        }
+    }
+
     /// Adds a row to the open block.
-    pub fn push_scan(&mut self, scan: &Scan, now: Moment) {
+    pub fn push_scan(&mut self, scan: &Scan, now: Instant) {
         if !self.block.fits(scan.samples.len()) {
-            self.seal_readings(now.clock);
+            self.seal_readings();
         }
         self.waiting += scan.samples.len();
         self.block.push_scan(scan);
-        let due = if self.waiting >= COMMIT_READINGS { now.instant } else { self.next_commit(now.instant) };
+        let due = if self.waiting >= COMMIT_READINGS { now } else { self.next_commit(now) };
         self.readings_due = Some(self.readings_due.map_or(due, |earlier| earlier.min(due)));
     }
 
     /// Adds an event to the next commit.
-    pub fn push_event(&mut self, event: Event, now: Moment) {
+    pub fn push_event(&mut self, event: Event, now: Instant) {
         self.events.push(event);
-        self.events_due.get_or_insert(now.instant + EVENT_DELAY);
+        self.events_due.get_or_insert(now + EVENT_DELAY);
     }
 
     /// Gives numbers to what never reached the collector, and a gap for each lane.
-    pub fn lose(&mut self, readings: u64, events: u64, now: Moment) {
+    pub fn lose(&mut self, readings: u64, events: u64, now: Instant) {
         if readings > 0 {
             // They came after what the open block holds; its numbers must be given first.
-            self.seal_readings(now.clock);
+            self.seal_readings();
             let first = self.next_reading;
             self.next_reading += readings;
             self.push_gap(Lane::Readings, first, self.next_reading - 1, GapReason::QueueFull);
@@ -122,14 +126,14 @@ impl Sealer {
             self.push_gap(Lane::Events, first, self.next_event - 1, GapReason::QueueFull);
         }
         if readings > 0 || events > 0 {
-            self.readings_due.get_or_insert(self.next_commit(now.instant));
+            self.readings_due.get_or_insert(self.next_commit(now));
         }
     }
 
     /// Everything for one commit, if one is due.
-    pub fn take_due(&mut self, now: Moment) -> Vec<Append> {
-        let readings = self.readings_due.is_some_and(|due| due <= now.instant);
-        let events = self.events_due.is_some_and(|due| due <= now.instant);
+    pub fn take_due(&mut self, now: Instant) -> Vec<Append> {
+        let readings = self.readings_due.is_some_and(|due| due <= now);
+        let events = self.events_due.is_some_and(|due| due <= now);
         if readings {
             return self.take_all(now);
         }
@@ -142,10 +146,10 @@ impl Sealer {
     }
 
     /// Everything for one commit, due or not.
-    pub fn take_all(&mut self, now: Moment) -> Vec<Append> {
-        self.seal_readings(now.clock);
+    pub fn take_all(&mut self, now: Instant) -> Vec<Append> {
+        self.seal_readings();
         self.seal_events();
-        self.last_commit = Some(now.instant);
+        self.last_commit = Some(now);
         self.waiting = 0;
         self.readings_due = None;
         self.events_due = None;
@@ -153,7 +157,7 @@ impl Sealer {
     }
 
     /// Takes back what the buffer's queue refused: each block becomes a gap, to be recorded with the next commit.
-    pub fn refused(&mut self, appends: Vec<Append>, now: Moment) {
+    pub fn refused(&mut self, appends: Vec<Append>, now: Instant) {
         for append in appends {
             match append {
                 Append::Block { lane, first, count, .. } => {
@@ -163,21 +167,22 @@ impl Sealer {
                 Append::Catalogue { .. } => self.sealed.push(append),
             }
         }
-        self.readings_due.get_or_insert(self.next_commit(now.instant));
+        self.readings_due.get_or_insert(self.next_commit(now));
     }
 
     fn next_commit(&self, now: Instant) -> Instant {
         self.last_commit.map_or(now, |last| (last + self.origin.commit_interval).max(now))
     }
 
-    fn seal_readings(&mut self, clock: ClockState) {
+    fn seal_readings(&mut self) {
         if self.block.is_empty() {
             return;
         }
+        let Footing { offset, clock } = self.footing;
         let Origin { identity, boot, catalogue, .. } = &self.origin;
         let header = Header { identity, first: self.next_reading, boot: *boot, clock, catalogue: *catalogue };
         let count = self.block.len() as u64;
-        let line = self.block.seal(&header);
+        let line = self.block.seal(&header, offset);
         let catalogue = Some(catalogue.to_string());
         self.push_block(Lane::Readings, self.next_reading, count, &line, catalogue);
         self.next_reading += count;

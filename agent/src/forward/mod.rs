@@ -6,14 +6,16 @@
 //!                      ├── 5xx, 429, timeout, no connection ──▶ waiting ──┤  back-off, or the probe gets through
 //!                      ├── 401, 403, 3xx, TLS, … ─────────────▶ held ─────┤  alarm; back-off to retry_max
 //!                      ├── no interface has the address ──▶ source-address-missing ──┤  looked for each second
-//!                      └── certificate, key or CA refused ──▶ identity-refused ──────┘  loaded again each ten
+//!                      └── certificate, key or CA refused ──▶ identity-refused ──────┘  another client in use
 //! ```
 //!
 //! Events go before readings, the oldest first. Nothing leaves the buffer but on the cloud's explicit accept, as a
 //! quarantine row, or as a recorded drop: this task reports verdicts, the buffer books them. What an answer means is
-//! `protocols::wire::verdict`; how a request is made is [`batch`]; how long to wait is [`pause`].
+//! `protocols::wire::verdict`; how a request is made is [`batch`]; how long to wait is [`pause`]; which
+//! client it is made with is [`identity`].
 
 pub mod batch;
+mod identity;
 pub mod pause;
 mod report;
 
@@ -22,7 +24,6 @@ use std::time::Duration;
 
 use lineside_buffer::{Append, Buffer, Lane, Peek, Quarantine, Settlement};
 use lineside_https::{Client, Frames, new_traceparent};
-use lineside_protocols::name::Name;
 use lineside_protocols::ranges::Range;
 use lineside_protocols::uplink::Settings;
 use lineside_protocols::wire::contract::Limits;
@@ -32,8 +33,9 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use self::batch::{AssembleError, Assembler, Batch};
+pub use self::identity::{Clients, Keeper};
 use self::pause::{Pacing, Pause};
-pub use self::report::Report;
+pub use self::report::{Report, Topic};
 
 /// Frames of one request in bytes, where the cloud asks for no less: about 100 000 readings.
 const BODY: usize = 256 << 10;
@@ -83,11 +85,10 @@ pub struct StoredCatalogue {
 #[derive(Debug)]
 pub struct Forwarder {
     settings: Settings,
-    agent: Name,
     buffer: Buffer,
     catalogue: StoredCatalogue,
     assembler: Assembler,
-    client: Option<Client>,
+    clients: Clients,
     report: Report,
     pacing: Pacing,
     /// Catalogues that the cloud has acknowledged to this run.
@@ -105,7 +106,7 @@ impl Forwarder {
     #[must_use]
     pub fn new(
         settings: Settings,
-        agent: Name,
+        clients: Clients,
         buffer: Buffer,
         catalogue: StoredCatalogue,
         compressor: Compressor,
@@ -115,10 +116,9 @@ impl Forwarder {
             assembler: Assembler::new(compressor),
             pacing: Pacing::new(settings.retry_min, settings.retry_max),
             settings,
-            agent,
             buffer,
             catalogue,
-            client: None,
+            clients,
             report,
             known: HashSet::new(),
             catalogues_in_a_row: 0,
@@ -145,11 +145,13 @@ impl Forwarder {
                 },
                 Next::Pause(pause) => {
                     self.report.failed(pause.state, &pause.why);
-                    if pause.reload {
-                        self.client = None;
+                    let client = self.clients.latest();
+                    if pause.doubts_identity && client.is_some() {
+                        self.clients.doubt();
                     }
                     tokio::select! {
-                        () = self.pacing.sit_out(&pause, self.client.as_ref()) => {}
+                        () = self.pacing.sit_out(&pause, client.as_deref()) => {}
+                        () = self.clients.changed(), if pause.doubts_identity => {}
                         () = finish.cancelled() => {}
                     }
                 }
@@ -173,14 +175,10 @@ impl Forwarder {
             }
             Err(AssembleError::Compress(error)) => return Next::Pause(Pause::local(error.to_string())),
         };
-        let client = match self.client.take().map_or_else(|| Client::new(&self.settings, &self.agent), Ok) {
-            Ok(client) => client,
-            Err(error) => return Next::Pause(Pause::identity(error.to_string())),
-        };
-        self.report.certificate(client.identity().not_after());
-        let next = self.send(&client, &peek, batch).await;
-        self.client = Some(client);
-        next
+        match self.clients.current() {
+            Ok(client) => self.send(&client, &peek, batch).await,
+            Err(why) => Next::Pause(Pause::identity(why)),
+        }
     }
 
     async fn peek(&self) -> Option<Peek> {

@@ -23,8 +23,8 @@ pub struct Pause {
     pub state: UplinkState,
     /// For a person.
     pub why: String,
-    /// Whether certificate and key are read again before the next try.
-    pub reload: bool,
+    /// Whether it may be our certificate, our key or our CA: another client ends the pause.
+    pub doubts_identity: bool,
     length: Length,
     /// Whether the wait ends as soon as the cloud can be connected to.
     probe: bool,
@@ -43,7 +43,7 @@ enum Length {
 
 impl Pause {
     const fn new(state: UplinkState, why: String, length: Length) -> Self {
-        Pause { state, why, reload: false, length, probe: false }
+        Pause { state, why, doubts_identity: false, length, probe: false }
     }
 
     /// It passes: 5xx, 429, timeouts, no connection.
@@ -68,7 +68,7 @@ impl Pause {
             Outcome::Failed(Failure::SourceAddressMissing(_)) => {
                 Pause::new(UplinkState::SourceAddressMissing, why, Length::Exactly(LOOK))
             }
-            Outcome::Failed(Failure::Tls(_)) => Pause { reload: true, ..Pause::held(why) },
+            Outcome::Failed(Failure::Tls(_)) => Pause { doubts_identity: true, ..Pause::held(why) },
             _ => Pause::held(why),
         }
     }
@@ -81,8 +81,8 @@ impl Pause {
 
     /// Certificate, key or CA cannot be used.
     #[must_use]
-    pub const fn identity(why: String) -> Self {
-        Pause::new(UplinkState::IdentityRefused, why, Length::Exactly(LOAD))
+    pub fn identity(why: String) -> Self {
+        Pause { doubts_identity: true, ..Pause::new(UplinkState::IdentityRefused, why, Length::Exactly(LOAD)) }
     }
 }
 
@@ -173,6 +173,6 @@ mod tests {
         assert!(!waiting(Failure::Timeout(String::new())).probe);
         assert!(!waiting(Failure::Broken(String::new())).probe);
         let tls = Pause::held_by(String::new(), &Outcome::Failed(Failure::Tls(String::new())));
-        assert!(tls.reload && tls.state == UplinkState::Held);
+        assert!(tls.doubts_identity && tls.state == UplinkState::Held);
     }
 }

@@ -1,16 +1,36 @@
-//! How the uplink stands, for `status`, and its transitions, for the log. Repeats are counted, not logged.
+//! How the uplink stands, for `status`, and its transitions, for the log. A repeat is neither news nor a line of it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lineside_protocols::sample::UnixMillis;
 
-use crate::status::{Problem, Uplink, UplinkState};
+use crate::status::{Notice, Problem, Uplink, UplinkState};
 
-/// Shared by the forwarder, which writes, and the status, which reads.
+/// Longest text of a notice, in characters; paths of files are part of some.
+const LONGEST: usize = 600;
+
+/// Shared by the forwarder and the keeper of the identity, which write, and the status, which reads.
 #[derive(Clone, Debug)]
 pub struct Report {
-    uplink: Arc<Mutex<Uplink>>,
+    inner: Arc<Mutex<Inner>>,
     clock: fn() -> UnixMillis,
+}
+
+#[derive(Debug)]
+struct Inner {
+    uplink: Uplink,
+    notices: Vec<(Topic, Notice)>,
+}
+
+/// What a notice is about. What is said of one topic replaces what was said of it before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Topic {
+    /// New certificate files that are not in use.
+    Identity,
+    /// Certificates that end.
+    Expiry,
+    /// What the ingest API announces.
+    Announced,
 }
 
 impl Report {
@@ -23,14 +43,36 @@ impl Report {
             last_ack: None,
             last_error: None,
             certificate_not_after: None,
+            notices: Vec::new(),
         };
-        Report { uplink: Arc::new(Mutex::new(uplink)), clock }
+        Report { inner: Arc::new(Mutex::new(Inner { uplink, notices: Vec::new() })), clock }
     }
 
     /// As it stands now.
     #[must_use]
     pub fn uplink(&self) -> Uplink {
-        self.uplink.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let inner = self.lock();
+        Uplink { notices: inner.notices.iter().map(|(_, notice)| notice.clone()).collect(), ..inner.uplink.clone() }
+    }
+
+    /// From now on exactly this is to be said of a topic; gives what was not said before.
+    pub fn notice(&self, topic: Topic, texts: Vec<String>) -> Vec<String> {
+        let since = (self.clock)().0;
+        let notices = &mut self.lock().notices;
+        let (before, others) = std::mem::take(notices).into_iter().partition::<Vec<_>, _>(|(of, _)| *of == topic);
+        *notices = others;
+        let mut news = Vec::new();
+        for text in texts {
+            let text: String = text.chars().take(LONGEST).map(|c| if c.is_control() { ' ' } else { c }).collect();
+            match before.iter().find(|(_, notice)| notice.text == text) {
+                Some(same) => notices.push(same.clone()),
+                None => {
+                    news.push(text.clone());
+                    notices.push((topic, Notice { since, text }));
+                }
+            }
+        }
+        news
     }
 
     /// The client certificate in use ends then.
@@ -74,6 +116,34 @@ impl Report {
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut Uplink) -> T) -> T {
-        change(&mut self.uplink.lock().unwrap_or_else(PoisonError::into_inner))
+        change(&mut self.lock().uplink)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicI64, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn a_notice_keeps_its_time_until_it_is_another_one() {
+        static NOW: AtomicI64 = AtomicI64::new(1);
+        let report = Report::new("10.20.0.5".into(), || UnixMillis(NOW.load(Ordering::Relaxed)));
+        let say = |topic, texts: &[&str]| report.notice(topic, texts.iter().map(|&text| text.to_owned()).collect());
+        assert_eq!(say(Topic::Announced, &["a", "b"]), ["a", "b"]);
+        NOW.store(2, Ordering::Relaxed);
+        assert_eq!(say(Topic::Announced, &["b", "c\n"]), ["c "]);
+        assert_eq!(say(Topic::Expiry, &["d"]), ["d"]);
+        let shown = || report.uplink().notices.into_iter().map(|n| (n.since, n.text)).collect::<Vec<_>>();
+        assert_eq!(shown(), [(1, "b".into()), (2, "c ".into()), (2, "d".into())]);
+        assert!(say(Topic::Announced, &[]).is_empty());
+        assert_eq!(shown(), [(2, "d".into())]);
+        say(Topic::Identity, &[&"x".repeat(10_000)]);
+        assert_eq!(shown()[1].1.len(), LONGEST);
     }
 }

@@ -46,6 +46,19 @@ pub struct Uplink {
     pub last_error: Option<Problem>,
     /// When the client certificate ends, Unix ms.
     pub certificate_not_after: Option<i64>,
+    /// What somebody should see to before it becomes a problem: a certificate that ends, new certificate files that are
+    /// not taken, an end that the ingest API announces. At most ten.
+    #[serde(default)]
+    pub notices: Vec<Notice>,
+}
+
+/// Something that somebody should see to, and since when.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Notice {
+    /// Unix ms.
+    pub since: i64,
+    /// What, and what to do about it, for a person.
+    pub text: String,
 }
 
 /// How the line to the cloud stands.
@@ -179,6 +192,10 @@ pub(super) mod tests {
                 last_ack: Some(1_795_399_000_000),
                 last_error: Some(Problem { at: 1_795_399_995_000, text: "the cloud answered 403".into() }),
                 certificate_not_after: Some(1_798_000_000_000),
+                notices: vec![Notice {
+                    since: 1_795_390_000_000,
+                    text: "the client certificate expires on 2026-12-23: put a new one there".into(),
+                }],
             }),
             epoch: Some("b41c".into()),
             lanes: vec![

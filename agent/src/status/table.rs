@@ -24,11 +24,17 @@ fn write_table(out: &mut String, status: &Status, now: i64) -> fmt::Result {
             write!(out, ", last ack {}", ago(now, at))?;
         }
         if let Some(end) = uplink.certificate_not_after {
-            write!(out, ", certificate ends in {}", span(millis(end - now)))?;
+            match end >= now {
+                true => write!(out, ", certificate ends in {}", span(millis(end - now)))?,
+                false => write!(out, ", CERTIFICATE ENDED {}", ago(now, end))?,
+            }
         }
         writeln!(out)?;
         if let Some(problem) = &uplink.last_error {
             writeln!(out, "         {} ({})", problem.text, ago(now, problem.at))?;
+        }
+        for notice in &uplink.notices {
+            writeln!(out, "notice   {} (since {})", notice.text, span(millis(now - notice.since)))?;
         }
     }
     let buffer = &status.buffer;

@@ -12,10 +12,15 @@
 //! Settlements leave the transaction open, so that they are committed together with the next append.
 
 mod append;
+pub(crate) mod decide;
+pub(crate) mod disk;
 mod ledger;
+pub(crate) mod offline;
 pub(crate) mod open;
 mod quarantine;
 mod read;
+pub(crate) mod reopen;
+pub(crate) mod retention;
 mod room;
 mod schema;
 mod settle;
@@ -46,6 +51,8 @@ struct Epoch {
 #[derive(Debug)]
 pub(crate) struct Store {
     conn: Connection,
+    /// After the connection, which it must outlive. `None`: the cap is as given.
+    disk: Option<disk::Disk>,
     /// The epoch of this run.
     epoch: Epoch,
     /// What the file says once the open transaction is committed.
@@ -95,6 +102,7 @@ impl Store {
         if self.before.is_some() {
             self.conn.prepare_cached("COMMIT")?.execute([])?;
             self.before = None;
+            self.keep_reserve();
         }
         Ok(std::mem::take(&mut self.evicted))
     }
@@ -113,9 +121,17 @@ impl Store {
         self.evicted = false;
     }
 
+    /// The epoch of this run, as rows name it.
+    pub(crate) fn epoch_id(&self) -> i64 {
+        self.epoch.id
+    }
+
     /// The figures at this moment.
     pub(crate) fn stats(&self, max_bytes: u64, state: State, written: Written) -> Result<Stats> {
-        stats(&self.conn, &self.books, max_bytes, state, written)
+        let stats = stats(&self.conn, &self.books, max_bytes, state, written)?;
+        let used = stats.bytes / schema::PAGE_BYTES + schema::RESERVE_PAGES;
+        let free_bytes = self.max_pages.saturating_sub(used) * schema::PAGE_BYTES;
+        Ok(Stats { free_bytes, cap_bytes: self.cap().unwrap_or(max_bytes), ..stats })
     }
 
     /// As if the disk had no byte free, or had room again.
@@ -150,7 +166,7 @@ fn stats(conn: &Connection, books: &Books, max_bytes: u64, state: State, written
     let pages = pages_in_use(conn)?;
     let free = schema::max_pages(max_bytes).saturating_sub(pages + schema::RESERVE_PAGES);
     let (bytes, free_bytes) = (pages * schema::PAGE_BYTES, free * schema::PAGE_BYTES);
-    Ok(Stats { lanes, bytes, free_bytes, max_bytes, state, written })
+    Ok(Stats { lanes, bytes, free_bytes, max_bytes, cap_bytes: max_bytes, state, written })
 }
 
 fn pages_in_use(conn: &Connection) -> Result<u64> {

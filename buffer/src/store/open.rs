@@ -9,7 +9,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 
-use super::{Epoch, Store, ledger, schema};
+use super::{Epoch, Store, disk, ledger, schema};
 use crate::flight::Flight;
 use crate::lane::Lane;
 
@@ -118,6 +118,30 @@ pub enum OpenError {
         /// The least.
         least: &'static str,
     },
+    /// The disk leaves no room to work in.
+    #[error(
+        "buffer: the disk of {path} allows {allowed} bytes beyond the {min_free_bytes} of buffer.min_free_disk, and {least} \
+         are needed: free some space there (df), or set another buffer.directory"
+    )]
+    NoRoom {
+        /// The buffer's directory.
+        path: PathBuf,
+        /// What the buffer has, and what is free beyond the reserve.
+        allowed: u64,
+        /// What is left to others.
+        min_free_bytes: u64,
+        /// The least.
+        least: &'static str,
+    },
+    /// The file system knows no locks, so nothing keeps a second lineside out.
+    #[error(
+        "buffer: the file system of {path} knows no file locks (NFS without lockd?), so nothing would keep a second lineside \
+         out. Set buffer.directory to a local disk"
+    )]
+    NoLocks {
+        /// The file.
+        path: PathBuf,
+    },
     /// Anything else that SQLite or the system reports.
     #[error("buffer: cannot open {path}: {why}. Look for disk errors (dmesg) and free space (df) there")]
     Failed {
@@ -169,6 +193,7 @@ pub(crate) fn open(
 
     let store = Store {
         conn,
+        disk: None,
         epoch: Epoch { id, name: epoch.to_owned(), agent: agent.to_owned() },
         books,
         before: None,
@@ -218,7 +243,12 @@ pub(super) fn failed(path: &Path, error: &rusqlite::Error) -> OpenError {
     let path = path.to_owned();
     let why = error.to_string();
     match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) if !disk::knows_locks(&path) => {
+            OpenError::NoLocks { path }
+        }
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => OpenError::InUse { path },
+        Some(ErrorCode::FileLockingProtocolFailed) => OpenError::NoLocks { path },
+        Some(ErrorCode::SystemIoFailure) if is_lock_failure(error) => OpenError::NoLocks { path },
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt | ErrorCode::Unknown) => {
             OpenError::Damaged { path, why }
         }
@@ -227,6 +257,17 @@ pub(super) fn failed(path: &Path, error: &rusqlite::Error) -> OpenError {
         }
         _ => OpenError::Failed { path, why },
     }
+}
+
+/// What fcntl(2) says where locks are unknown, but for ENOLCK, which SQLite takes for a lock of somebody else's.
+fn is_lock_failure(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error().map_or(0, |error| error.extended_code);
+    [
+        rusqlite::ffi::SQLITE_IOERR_LOCK,
+        rusqlite::ffi::SQLITE_IOERR_RDLOCK,
+        rusqlite::ffi::SQLITE_IOERR_CHECKRESERVEDLOCK,
+    ]
+    .contains(&code)
 }
 
 /// A directory of mode 0750 and a file of mode 0640, unless they are there. SQLite gives the WAL the file's mode.
@@ -246,7 +287,7 @@ fn make_file(directory: &Path, path: &Path) -> Result<(), OpenError> {
     }
 }
 
-fn configure(conn: &Connection, max_pages: u64, checkpoint_pages: u64) -> rusqlite::Result<()> {
+pub(super) fn configure(conn: &Connection, max_pages: u64, checkpoint_pages: u64) -> rusqlite::Result<()> {
     for (pragma, value) in [
         ("page_size", i64::try_from(schema::PAGE_BYTES).unwrap_or(4096)),
         ("synchronous", 2), // FULL: kill -9 cannot tell it from NORMAL, a power cut can

@@ -1,9 +1,10 @@
-//! The quarantine: what the cloud will never take, kept with its whole envelope for the person who looks into it.
+//! The quarantine: what the cloud will never take, kept with its whole envelope for the person who looks
+//! into it. What that person may do with it is in `decide`.
 
-use rusqlite::params;
+use rusqlite::{OptionalExtension, params};
 
 use super::ledger::{Booking, signed};
-use super::{Result, Store, schema};
+use super::{BlockRow, Result, Store, schema};
 use crate::entry::{GapReason, Quarantine};
 use crate::flight::Flown;
 use crate::lane::Lane;
@@ -52,6 +53,7 @@ impl Store {
                 self.conn.prepare_cached(sql)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
             match oldest {
                 Some(oldest) if rows > schema::MAX_QUARANTINE || bytes > most_bytes => {
+                    tracing::warn!(id = oldest, "buffer: the quarantine is full; its oldest entry is dropped");
                     self.drop_quarantined(oldest, GapReason::BufferFull, now_ms)?;
                 }
                 _ => return Ok(()),
@@ -60,32 +62,62 @@ impl Store {
     }
 
     /// One row of the quarantine becomes a drop; a gap notice too, unless the cloud was already told of the quarantine.
-    fn drop_quarantined(&mut self, id: i64, reason: GapReason, now_ms: i64) -> Result<()> {
-        let sql = "DELETE FROM quarantine WHERE id = ?1
-                   RETURNING lane, epoch, first, last, reported, block, catalogue, frame";
-        let (lane, epoch, first, last, reported, block, catalogue, frame) =
-            self.conn.prepare_cached(sql)?.query_row([id], |row| {
-                Ok((
-                    Lane::of_code(row.get(0)?),
-                    row.get::<_, i64>(1)?,
-                    row.get::<_, u64>(2)?,
-                    row.get::<_, u64>(3)?,
-                    row.get::<_, bool>(4)?,
-                    row.get::<_, u64>(5)?,
-                    row.get::<_, Option<i64>>(6)?,
-                    row.get::<_, i64>(7)?,
-                ))
-            })?;
-        tracing::warn!(lane = lane.name(), first, last, "buffer: the quarantine is full; its oldest entry is dropped");
-        if !reported {
-            self.books.totals.get_mut(lane).notices -= 1;
+    pub(super) fn drop_quarantined(&mut self, id: i64, reason: GapReason, now_ms: i64) -> Result<u64> {
+        let row = self.take_row(id)?;
+        let Flown { lane, epoch, first, last } = row.range;
+        if !row.is_told {
             self.add_gap(lane, epoch, first, last, reason, now_ms)?;
         }
-        let count = signed(last - first + 1);
-        self.book(lane, epoch, last, Booking { quarantined: -count, dropped: count, ..Booking::default() })?;
-        let sql = "SELECT EXISTS (SELECT 1 FROM blocks WHERE lane = ?1 AND epoch = ?2 AND first = ?3)";
-        let key = params![lane.code(), epoch, block];
-        let stored = self.conn.prepare_cached(sql)?.query_row(key, |row| row.get(0))?;
-        if stored { Ok(()) } else { self.release_envelope(frame, catalogue) }
+        let count = last - first + 1;
+        let booking = Booking { quarantined: -signed(count), dropped: signed(count), ..Booking::default() };
+        self.book(lane, epoch, last, booking)?;
+        if self.stored_owed(&row)?.is_none() {
+            self.release_envelope(row.frame, row.catalogue)?;
+        }
+        Ok(count)
     }
+
+    /// Deletes a row and says what stood in it. Its numbers are still booked as quarantined.
+    pub(super) fn take_row(&mut self, id: i64) -> Result<Row> {
+        let sql = "DELETE FROM quarantine WHERE id = ?1
+                   RETURNING lane, epoch, first, last, reported, block, catalogue, frame, at_ms";
+        let row = self.conn.prepare_cached(sql)?.query_row([id], |row| {
+            let lane = Lane::of_code(row.get(0)?);
+            Ok(Row {
+                range: Flown { lane, epoch: row.get(1)?, first: row.get(2)?, last: row.get(3)? },
+                is_told: row.get(4)?,
+                block: row.get(5)?,
+                catalogue: row.get(6)?,
+                frame: row.get(7)?,
+                at_ms: row.get(8)?,
+            })
+        })?;
+        if !row.is_told {
+            self.books.totals.get_mut(row.range.lane).notices -= 1;
+        }
+        Ok(row)
+    }
+
+    /// The row of the directory that the numbers came from, if it still owes something.
+    pub(super) fn stored_owed(&self, row: &Row) -> Result<Option<BlockRow>> {
+        let sql = "SELECT epoch, first, count, catalogue, owed, frame FROM blocks
+                   WHERE lane = ?1 AND epoch = ?2 AND first = ?3";
+        let lane = row.range.lane;
+        self.conn
+            .prepare_cached(sql)?
+            .query_row(params![lane.code(), row.range.epoch, row.block], |block| BlockRow::read(block, lane))
+            .optional()
+    }
+}
+
+/// A row of the quarantine.
+#[derive(Debug)]
+pub(super) struct Row {
+    pub(super) range: Flown,
+    pub(super) is_told: bool,
+    /// The first number of its block.
+    pub(super) block: u64,
+    pub(super) catalogue: Option<i64>,
+    pub(super) frame: i64,
+    pub(super) at_ms: i64,
 }

@@ -14,6 +14,8 @@ use crate::ranges::Ranges;
 
 /// Pages that splits of the directory, the ledger and the gaps may take beside a frame.
 const BESIDE_A_FRAME: u64 = 8;
+/// Blocks evicted in one transaction for a lower cap, so that the WAL keeps within its reserve.
+const MAX_EVICTED: usize = 512;
 
 impl Store {
     /// Evicts until a frame of so many bytes fits under the cap. Returns whether it does.
@@ -32,6 +34,24 @@ impl Store {
                 readings => readings,
             };
             let Some(victim) = victim else { return Ok(false) };
+            self.drop_block(&victim, GapReason::BufferFull, now_ms)?;
+        }
+        Ok(true)
+    }
+
+    /// Evicts some of what is above the cap, which may be lower than it was. Returns whether there is more of it.
+    pub(crate) fn evict_to_cap(&mut self, now_ms: i64) -> Result<bool> {
+        for _ in 0..MAX_EVICTED {
+            if pages_in_use(&self.conn)? + schema::RESERVE_PAGES <= self.max_pages {
+                return Ok(false);
+            }
+            let victim = match self.oldest_idle(Lane::Readings)? {
+                None => self.oldest_idle(Lane::Events)?,
+                readings => readings,
+            };
+            let Some(victim) = victim else { return Ok(false) };
+            self.begin()?;
+            self.evicted = true;
             self.drop_block(&victim, GapReason::BufferFull, now_ms)?;
         }
         Ok(true)

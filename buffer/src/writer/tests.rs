@@ -4,7 +4,8 @@ use tempfile::TempDir;
 use tokio::sync::oneshot;
 
 use super::*;
-use crate::entry::{Entry, Quarantine};
+use crate::entry::{Entry, GapReason, Quarantine};
+use crate::store::disk::Disk;
 use crate::store::open::open;
 
 const MEBIBYTE: u64 = 1 << 20;
@@ -24,7 +25,17 @@ fn gap(first: u64, last: u64, reason: GapReason) -> Append {
 /// The writer, driven turn by turn.
 fn writer(directory: &TempDir) -> (Writer, watch::Receiver<Stats>) {
     let (store, _) = open(directory.path(), MEBIBYTE, "gw-paint-01", "e1", 0).unwrap();
-    Writer::new(store, Arc::new(Queue::new()), MEBIBYTE, RETRY).unwrap()
+    Writer::new(store, Arc::new(Queue::new()), &settings(directory), Instant::now(), 1).unwrap()
+}
+
+fn settings(directory: &TempDir) -> Settings {
+    Settings {
+        directory: directory.path().to_owned(),
+        max_bytes: MEBIBYTE,
+        max_age: None,
+        min_free_bytes: 0,
+        max_commit_delay: RETRY,
+    }
 }
 
 fn figures(stats: &watch::Receiver<Stats>) -> [u64; 5] {
@@ -57,7 +68,7 @@ fn a_disk_that_fails_for_a_while_costs_nothing() {
 
     writer.store.fill_disk(true);
     let mut second = turn(&mut writer, vec![readings(11, 10, 90_000)], start);
-    assert!(matches!(stats.borrow().state, State::DiskError(_)), "{}", stats.borrow().state);
+    assert!(matches!(stats.borrow().state, State::DiskFull(_)), "{}", stats.borrow().state);
     assert_eq!(figures(&stats), [10, 4, 6, 0, 0], "the settlement is put back");
     let mut third = turn(&mut writer, vec![readings(21, 10, 90_000)], start);
     assert!(second.try_recv().is_err() && third.try_recv().is_err(), "held, neither stored nor given up");
@@ -91,7 +102,7 @@ fn a_disk_that_fails_for_long_costs_a_recorded_gap() {
     assert!(dropped >= 400 && pending > 0, "{dropped} dropped, {pending} stored");
     writer.store.verify().unwrap();
     let peek = writer.store.peek(Lane::Readings, 1, None, 1).unwrap().unwrap();
-    let Entry::Gap { first: 1, reason: GapReason::DiskError, .. } = peek.entries()[0] else {
+    let Entry::Gap { first: 1, reason: GapReason::BufferFull, .. } = peek.entries()[0] else {
         panic!("{:?}", peek.entries());
     };
     assert_eq!(writer.store.catalogue("a").unwrap(), Some(vec![1]), "a catalogue is not given up");
@@ -110,7 +121,7 @@ fn giving_up_keeps_every_number_and_its_reason() {
         catalogue("b"),
         readings(18, 1, 5),
     ] {
-        give_up(&mut items, item);
+        failing::give_up(&mut items, item, GapReason::DiskError);
     }
     let event = Append::Gap { lane: Lane::Events, first: 1, last: 1, reason: GapReason::DiskError };
     let expected = [
@@ -220,4 +231,103 @@ fn nothing_new_is_told_while_the_disk_fails() {
     assert!(matches!(ask(&mut writer, start + RETRY).unwrap().entries()[0], Entry::Quarantined { .. }));
     assert!(matches!(after_a_power_cut(&directory), Entry::Quarantined { .. }));
     assert_eq!((second.try_recv(), figures(&stats)), (Ok(true), [20, 0, 10, 10, 0]));
+}
+
+/// As if the disk had gone back to what `copy` holds, and come back.
+fn roll_back(directory: &TempDir, copy: &TempDir) {
+    for file in ["buffer.db", "buffer.db-wal"] {
+        let back = directory.path().join("back");
+        std::fs::copy(copy.path().join(file), &back).unwrap();
+        std::fs::rename(back, directory.path().join(file)).unwrap();
+    }
+}
+
+fn copy(directory: &TempDir) -> TempDir {
+    let copy = TempDir::new().unwrap();
+    for file in ["buffer.db", "buffer.db-wal"] {
+        std::fs::copy(directory.path().join(file), copy.path().join(file)).unwrap();
+    }
+    copy
+}
+
+fn fail(writer: &mut Writer, now: Instant) {
+    let why = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR_WRITE);
+    writer.fail(&rusqlite::Error::SqliteFailure(why, None), now, 1);
+}
+
+#[test]
+fn a_file_that_is_opened_anew_is_believed_and_what_it_lost_is_a_gap() {
+    let directory = TempDir::new().unwrap();
+    let (mut writer, stats) = writer(&directory);
+    writer.store.settle_on(Disk::open(directory.path(), MEBIBYTE, 0).unwrap()).unwrap();
+    let start = Instant::now();
+    let _durable = turn(&mut writer, vec![readings(1, 10, 100)], start);
+    let before = copy(&directory);
+    let _durable = turn(&mut writer, vec![readings(11, 10, 100)], start);
+    let peek = writer.store.peek(Lane::Readings, 1, None, 1).unwrap().unwrap();
+    writer.settle(peek.hold.range, Settlement { accepted: vec![(1, 4)], ..Settlement::default() }, start, 1).unwrap();
+    roll_back(&directory, &before);
+    fail(&mut writer, start);
+    assert!(writer.renew(1), "{}", writer.state);
+    let mut third = turn(&mut writer, vec![readings(21, 10, 100)], start);
+    assert!(third.try_recv().is_err(), "not before the retry is due");
+    writer.round(Work::default(), start + RETRY, 1);
+    assert_eq!(third.try_recv(), Ok(true));
+    assert_eq!(figures(&stats), [30, 4, 16, 0, 10], "11-20 are gone, the settlement is put back");
+    writer.store.verify().unwrap();
+    assert_eq!(stats.borrow().state, State::Ok);
+}
+
+#[test]
+fn a_commit_that_failed_and_is_whole_all_the_same_is_not_stored_twice() {
+    let directory = TempDir::new().unwrap();
+    let (mut writer, stats) = writer(&directory);
+    writer.store.settle_on(Disk::open(directory.path(), MEBIBYTE, 0).unwrap()).unwrap();
+    let start = Instant::now();
+    let _durable = turn(&mut writer, vec![readings(1, 10, 100)], start);
+    let _durable = turn(&mut writer, vec![readings(11, 10, 100), gap(21, 22, GapReason::QueueFull)], start);
+    // As if the answer to the second commit had been an error: all of it is still held.
+    *writer.durable.get_mut(Lane::Readings) = 10;
+    let (done, mut second) = oneshot::channel();
+    let items = vec![readings(11, 10, 100), gap(21, 25, GapReason::QueueFull)];
+    writer.held.push(Batch { items, bytes: 100, done: Some(done) });
+    fail(&mut writer, start);
+    assert!(writer.renew(1), "{}", writer.state);
+    writer.round(Work::default(), start + RETRY, 1);
+    assert_eq!((second.try_recv(), figures(&stats)), (Ok(true), [25, 0, 20, 0, 5]));
+    writer.store.verify().unwrap();
+}
+
+#[test]
+fn another_file_in_its_place_is_not_taken() {
+    let (directory, elsewhere) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let (mut writer, _stats) = writer(&directory);
+    writer.store.settle_on(Disk::open(directory.path(), MEBIBYTE, 0).unwrap()).unwrap();
+    let _durable = turn(&mut writer, vec![readings(1, 10, 100)], Instant::now());
+    let _other = open(elsewhere.path(), MEBIBYTE, "gw-paint-01", "e9", 0).unwrap();
+    let (own, other) = (copy(&directory), copy(&elsewhere));
+    roll_back(&directory, &other);
+    fail(&mut writer, Instant::now());
+    assert!(!writer.renew(1));
+    assert!(writer.state.to_string().contains("restart lineside"), "{}", writer.state);
+    std::fs::remove_file(directory.path().join("buffer.db")).unwrap();
+    assert!(!writer.renew(1), "it is not made anew");
+    roll_back(&directory, &own);
+    assert!(writer.renew(1), "{}", writer.state);
+    writer.store.verify().unwrap();
+}
+
+#[test]
+fn what_is_too_old_goes_at_the_next_look_without_an_append() {
+    let directory = TempDir::new().unwrap();
+    let (store, _) = open(directory.path(), MEBIBYTE, "gw-paint-01", "e1", 0).unwrap();
+    let settings = Settings { max_age: Some(10 * LOOK), ..settings(&directory) };
+    let start = Instant::now();
+    let (mut writer, stats) = Writer::new(store, Arc::new(Queue::new()), &settings, start, 1).unwrap();
+    let _durable = turn(&mut writer, vec![readings(1, 10, 100)], start);
+    writer.round(Work::default(), start + 9 * LOOK, 1);
+    assert_eq!(figures(&stats), [10, 0, 10, 0, 0]);
+    writer.round(Work::default(), start + 10 * LOOK, 1);
+    assert_eq!(figures(&stats), [10, 0, 0, 0, 10]);
+    assert!(matches!(ask(&mut writer, start).unwrap().entries()[0], Entry::Gap { reason: GapReason::MaxAge, .. }));
 }

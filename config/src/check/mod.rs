@@ -90,7 +90,9 @@ pub(crate) fn uplink(raw: &raw::Uplink, base: &Path, report: &mut Report<'_>) ->
     let private_key = at.required("private_key", &raw.private_key);
     let request_timeout = at.take("request_timeout", &raw.request_timeout);
     let retry = at.ordered(("retry_min", &raw.retry_min), ("retry_max", &raw.retry_max));
+    let backfill_rate = at.take("backfill_rate", &raw.backfill_rate);
     let encoding = at.take("encoding", &raw.encoding);
+    let pin_spki = at.take("pin_spki", &raw.pin_spki);
     let (retry_min, retry_max) = retry?;
     Ok(Settings {
         url: url?,
@@ -104,9 +106,9 @@ pub(crate) fn uplink(raw: &raw::Uplink, base: &Path, report: &mut Report<'_>) ->
         request_timeout: request_timeout?,
         retry_min,
         retry_max,
-        backfill_rate: 1 << 20,
+        backfill_rate: backfill_rate?,
         encoding: encoding?,
-        pin_spki: Vec::new(),
+        pin_spki: pin_spki?,
     })
 }
 
@@ -114,12 +116,14 @@ pub(crate) fn buffer(raw: &raw::Buffer, base: &Path, report: &mut Report<'_>) ->
     let mut at = Section { report, path: "buffer".to_owned() };
     let directory: Checked<PathBuf> = at.take("directory", &raw.directory);
     let max_size = at.take("max_size", &raw.max_size);
+    let max_age = at.take("max_age", &raw.max_age);
+    let min_free_disk = at.take("min_free_disk", &raw.min_free_disk);
     let commit_interval = at.take("commit_interval", &raw.commit_interval);
     Ok(Buffer {
         directory: base.join(directory?),
         max_size: max_size?,
-        max_age: None,
-        min_free_disk: 64 << 20,
+        max_age: max_age?,
+        min_free_disk: min_free_disk?,
         commit_interval: commit_interval?,
     })
 }

@@ -4,6 +4,8 @@
 
 pub(crate) mod field;
 pub(crate) mod network;
+pub(crate) mod number;
+pub(crate) mod pin;
 pub(crate) mod quantity;
 pub(crate) mod register;
 pub(crate) mod text;
@@ -18,7 +20,9 @@ use serde_json::Value;
 
 use field::Field;
 use network::{HostPort, HttpsUrl, SourceAddress};
-use quantity::{Bounds, H, Integer, Interval, MIB, MIN, Number, S, Size, Switch, TIB};
+use number::{Bounds, Integer, Number, Switch};
+use pin::Pins;
+use quantity::{GIB, H, Interval, IntervalOrOff, KIB, MIB, MIN, Rate, S, Size, TIB};
 use register::{NoValues, Order, Protocol, Reference, Register, Type};
 use text::{FilePath, Identifier, KeyFile, OneOf, Place, Unit};
 
@@ -29,6 +33,9 @@ type RequestTimeout = Interval<S, { 10 * MIN }>;
 type Retry = Interval<100, H>;
 type Commit = Interval<10, MIN>;
 type MaxSize = Size<{ 16 * MIB }, TIB>;
+type MaxAge = IntervalOrOff<MIN, { 3650 * 24 * H }>;
+type MinFree = Size<0, TIB>;
+type Backfill = Rate<{ 16 * KIB }, GIB>;
 type Poll = Interval<1, { 24 * H }>;
 type Timeout = Interval<10, MIN>;
 type Pause = Interval<0, MIN>;
@@ -100,9 +107,16 @@ pub(crate) struct Uplink {
     /// Longest wait after a failure.
     #[serde(default = "Retry::seconds::<300>")]
     pub(crate) retry_max: Field<Retry>,
+    /// Most bytes a second that a backlog takes once the receiver is back: what is collected meanwhile goes before it.
+    #[serde(default = "Backfill::mebibytes::<1>")]
+    pub(crate) backfill_rate: Field<Backfill>,
     /// Compression of what is stored and sent; `gzip` where the receiver cannot take zstd.
     #[serde(default)]
     pub(crate) encoding: Field<OneOf<Encoding>>,
+    /// Public keys of which the receiver's certificate, or one above it, must hold one, beside being signed by `ca`:
+    /// SHA-256 of the SubjectPublicKeyInfo in base64. Empty: `ca` is enough.
+    #[serde(default = "Pins::none")]
+    pub(crate) pin_spki: Field<Pins>,
 }
 
 /// `[buffer]`.
@@ -113,6 +127,10 @@ pub(crate) struct Buffer {
     pub(crate) directory: Field<FilePath>,
     /// Most disk space that the buffer takes. When it is full, the oldest blocks go, and the gap is recorded.
     pub(crate) max_size: Field<MaxSize>,
+    /// What was committed longer ago goes, and the gap is recorded.
+    pub(crate) max_age: Field<MaxAge>,
+    /// Disk space that the buffer leaves to others: it takes `max_size`, or what the disk has beyond this.
+    pub(crate) min_free_disk: Field<MinFree>,
     /// How often readings are committed: what a power cut may cost.
     pub(crate) commit_interval: Field<Commit>,
 }
@@ -122,7 +140,9 @@ impl Default for Buffer {
     fn default() -> Self {
         Buffer {
             directory: Field::default_of("/var/lib/lineside".into()),
-            max_size: MaxSize::gibibytes::<2>(),
+            max_size: MaxSize::mebibytes::<2048>(),
+            max_age: MaxAge::off(),
+            min_free_disk: MinFree::mebibytes::<64>(),
             commit_interval: Commit::seconds::<1>(),
         }
     }

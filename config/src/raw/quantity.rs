@@ -1,9 +1,8 @@
-//! Durations, sizes and numbers of the file, with their ranges.
+//! Durations, sizes and rates of the file, with their ranges. Numbers without a unit are in [`super::number`].
 
 use std::time::Duration;
 
 use schemars::{Schema, json_schema};
-use serde_json::json;
 
 use super::field::{Any, Field, Leaf};
 use crate::problem::Fault;
@@ -15,7 +14,9 @@ pub(crate) const MIN: u64 = 60 * S;
 /// One hour.
 pub(crate) const H: u64 = 60 * MIN;
 
-/// One mebibyte, in the unit of [`Size`].
+/// One kibibyte, in the unit of [`Size`].
+pub(crate) const KIB: u64 = 1 << 10;
+/// One mebibyte.
 pub(crate) const MIB: u64 = 1 << 20;
 /// One gibibyte.
 pub(crate) const GIB: u64 = 1 << 30;
@@ -24,7 +25,8 @@ pub(crate) const TIB: u64 = 1 << 40;
 
 /// The largest unit that writes a number without a fraction comes first.
 const TIMES: [(&str, u64); 5] = [("d", 24 * H), ("h", H), ("m", MIN), ("s", S), ("ms", 1)];
-const SIZES: [(&str, u64); 5] = [("TiB", TIB), ("GiB", GIB), ("MiB", MIB), ("KiB", 1 << 10), ("B", 1)];
+const SIZES: [(&str, u64); 5] = [("TiB", TIB), ("GiB", GIB), ("MiB", MIB), ("KiB", KIB), ("B", 1)];
+const RATES: [(&str, u64); 4] = [("GiB/s", GIB), ("MiB/s", MIB), ("KiB/s", KIB), ("B/s", 1)];
 
 /// A duration of `LEAST` to `MOST` milliseconds, written `500ms`, `1s`, `5m`, `1h`, `1d`.
 #[derive(Clone, Debug, PartialEq)]
@@ -69,8 +71,8 @@ pub(crate) fn show_duration(value: Duration) -> String {
 pub(crate) struct Size<const LEAST: u64, const MOST: u64>;
 
 impl<const LEAST: u64, const MOST: u64> Size<LEAST, MOST> {
-    pub(crate) fn gibibytes<const N: u64>() -> Field<Self> {
-        Field::default_of(N * GIB)
+    pub(crate) fn mebibytes<const N: u64>() -> Field<Self> {
+        Field::default_of(N * MIB)
     }
 }
 
@@ -93,156 +95,64 @@ impl<const LEAST: u64, const MOST: u64> Leaf for Size<LEAST, MOST> {
     }
 }
 
-/// An integer of `LEAST` to `MOST`; both fit into `u16`.
+/// A rate of `LEAST` to `MOST` bytes a second, written `512KiB/s`, `1MiB/s`.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Integer<const LEAST: u16, const MOST: u16>;
+pub(crate) struct Rate<const LEAST: u64, const MOST: u64>;
 
-impl<const LEAST: u16, const MOST: u16> Integer<LEAST, MOST> {
-    pub(crate) fn of<const N: u16>() -> Field<Self> {
-        Field::default_of(N)
+impl<const LEAST: u64, const MOST: u64> Rate<LEAST, MOST> {
+    pub(crate) fn mebibytes<const N: u64>() -> Field<Self> {
+        Field::default_of(N * MIB)
     }
 }
 
-impl<const LEAST: u16, const MOST: u16> Leaf for Integer<LEAST, MOST> {
-    type Value = u16;
+impl<const LEAST: u64, const MOST: u64> Leaf for Rate<LEAST, MOST> {
+    type Value = u64;
 
     fn schema() -> Schema {
-        let range = format!("{LEAST} – {MOST}");
-        json_schema!({"type": "integer", "minimum": LEAST, "maximum": MOST, "x-type": "integer", "x-range": range})
+        let range = format!("{} – {}", written(LEAST, &RATES), written(MOST, &RATES));
+        json_schema!({"type": "string", "pattern": "^[0-9]+([KMGT]i)?B/s$", "x-type": "rate", "x-range": range})
     }
 
-    fn read(any: &Any) -> Result<u16, Fault> {
-        let Any::Integer(number) = any else {
-            return Err(any.instead_of("an integer", &LEAST.max(1).to_string()));
-        };
-        let number = u16::try_from(*number).ok().filter(|number| (LEAST..=MOST).contains(number));
-        number.ok_or_else(|| {
-            let Any::Integer(number) = any else { return any.instead_of("an integer", "1") };
-            Fault::new(format!("{number} is not in the range"), format!("choose from {LEAST} to {MOST}"))
-        })
+    fn read(any: &Any) -> Result<u64, Fault> {
+        let text = any.text("a rate", "\"1MiB/s\"")?;
+        let wanted = "write a whole number and B/s, KiB/s, MiB/s or GiB/s (units of 1024), as in \"512KiB/s\"";
+        within(text, "rate", wanted, &RATES, LEAST, MOST)
     }
 
-    fn show(value: &u16) -> serde_json::Value {
-        (*value).into()
+    fn show(value: &u64) -> serde_json::Value {
+        written(*value, &RATES).into()
     }
 }
 
-/// `true` or `false`.
+/// A duration of `LEAST` to `MOST` milliseconds, or `off`.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Switch;
+pub(crate) struct IntervalOrOff<const LEAST: u64, const MOST: u64>;
 
-impl Switch {
-    pub(crate) fn on() -> Field<Self> {
-        Field::default_of(true)
+impl<const LEAST: u64, const MOST: u64> IntervalOrOff<LEAST, MOST> {
+    pub(crate) fn off() -> Field<Self> {
+        Field::default_of(None)
     }
 }
 
-impl Leaf for Switch {
-    type Value = bool;
+impl<const LEAST: u64, const MOST: u64> Leaf for IntervalOrOff<LEAST, MOST> {
+    type Value = Option<Duration>;
 
     fn schema() -> Schema {
-        json_schema!({"type": "boolean", "x-type": "boolean"})
+        let range = format!("`off`, {} – {}", written(LEAST, &TIMES), written(MOST, &TIMES));
+        json_schema!({"type": "string", "pattern": "^(off|[0-9]+(ms|s|m|h|d))$", "x-type": "duration", "x-range": range})
     }
 
-    fn read(any: &Any) -> Result<bool, Fault> {
+    fn read(any: &Any) -> Result<Option<Duration>, Fault> {
         match any {
-            Any::Boolean(value) => Ok(*value),
-            other => Err(other.instead_of("true or false, without quotes,", "true")),
+            Any::Text(text) if text == "off" => Ok(None),
+            other => Interval::<LEAST, MOST>::read(other)
+                .map(Some)
+                .map_err(|fault| Fault { help: format!("{}, or \"off\"", fault.help), ..fault }),
         }
     }
 
-    fn show(value: &bool) -> serde_json::Value {
-        (*value).into()
-    }
-}
-
-/// A number that is finite, and not 0 where `ZERO` is false.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Number<const ZERO: bool>;
-
-impl<const ZERO: bool> Number<ZERO> {
-    pub(crate) fn of<const N: u16>() -> Field<Self> {
-        Field::default_of(f64::from(N))
-    }
-}
-
-impl<const ZERO: bool> Leaf for Number<ZERO> {
-    type Value = f64;
-
-    fn schema() -> Schema {
-        let range = if ZERO { "finite" } else { "finite, not 0" };
-        let mut schema = json_schema!({"type": "number", "x-type": "number", "x-range": range});
-        if !ZERO {
-            schema.insert("not".to_owned(), json!({"const": 0}));
-        }
-        schema
-    }
-
-    fn read(any: &Any) -> Result<f64, Fault> {
-        let number = any.number().ok_or_else(|| any.instead_of("a number", "0.1"))?;
-        if !number.is_finite() {
-            return Err(Fault::new(format!("{number} is not a finite number"), "write a number such as 0.1"));
-        }
-        if !ZERO && number == 0.0 {
-            let why = "a factor of 0 would make every value the same";
-            return Err(Fault::new(why, "write the factor from the device's manual, or remove the key"));
-        }
-        Ok(number)
-    }
-
-    fn show(value: &f64) -> serde_json::Value {
-        (*value).into()
-    }
-}
-
-/// Two numbers, the lower one first: `[0, 100]`. `inf` leaves a side open.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Bounds;
-
-impl Leaf for Bounds {
-    type Value = (f64, f64);
-
-    fn schema() -> Schema {
-        json_schema!({
-            "type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2,
-            "x-type": "two numbers", "x-range": "low ≤ high",
-        })
-    }
-
-    fn read(any: &Any) -> Result<(f64, f64), Fault> {
-        let wrong = || any.instead_of("a list of two numbers", "[0, 100]");
-        let Any::Array(list) = any else { return Err(wrong()) };
-        let [low, high] = list.as_slice() else {
-            return Err(Fault::new(
-                format!("two numbers are needed, and there are {}", list.len()),
-                "write `[0, 100]`",
-            ));
-        };
-        let (Some(low), Some(high)) = (low.number(), high.number()) else {
-            return Err(Fault::new("one of the two is not a number", "write `[0, 100]`"));
-        };
-        if low.is_nan() || high.is_nan() {
-            return Err(Fault::new("`nan` is no bound", "write a number; `inf` or `-inf` leaves a side open"));
-        }
-        if low > high {
-            return Err(Fault::new(
-                format!("the lower bound {low} is above the upper bound {high}"),
-                format!("write the lower one first: `[{high}, {low}]`"),
-            ));
-        }
-        Ok((low, high))
-    }
-}
-
-impl Any {
-    /// As a floating-point number, where it is a number.
-    fn number(&self) -> Option<f64> {
-        match self {
-            #[expect(clippy::cast_precision_loss, reason = "what TOML integers beyond 2^53 become in any f64")]
-            Any::Integer(number) => Some(*number as f64),
-            Any::Float(number) => Some(*number),
-            _ => None,
-        }
+    fn show(value: &Option<Duration>) -> serde_json::Value {
+        value.map_or_else(|| "off".to_owned(), show_duration).into()
     }
 }
 
@@ -303,6 +213,13 @@ mod tests {
             assert!(Anything::read(&Any::Text(bad.into())).is_err(), "{bad}");
         }
         assert_eq!(Size::<0, TIB>::read(&Any::Text("2GiB".into())), Ok(2 << 30));
+        assert_eq!(Rate::<1, TIB>::read(&Any::Text("512KiB/s".into())), Ok(512 << 10));
+        for bad in ["1MiB", "1MB/s", "1MiB/m", "0B/s"] {
+            assert!(Rate::<1, TIB>::read(&Any::Text(bad.into())).is_err(), "{bad}");
+        }
+        assert_eq!(IntervalOrOff::<0, H>::read(&Any::Text("off".into())), Ok(None));
+        assert_eq!(IntervalOrOff::<0, H>::read(&Any::Text("1h".into())), Ok(Some(Duration::from_secs(3600))));
+        assert!(IntervalOrOff::<0, H>::read(&Any::Text("2h".into())).is_err());
         for bad in ["2GB", "2G", "2", "2gib", "0x2B"] {
             assert!(Size::<0, TIB>::read(&Any::Text(bad.into())).is_err(), "{bad}");
         }

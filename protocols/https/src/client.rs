@@ -1,18 +1,8 @@
-//! One client, one connection: sends a request and says what became of it.
-//! Nothing is repeated here, and nothing decided.
-//!
-//! ```text
-//!            first request, or the next one
-//! hung up ────────────────────────────────▶ line up
-//!    ▲                                         │ a request failed, or
-//!    └─────────────────────────────────────────┘ the source address is gone
-//! ```
-//!
-//! A line is a pool of one connection. It is dropped after every failure: a connection whose path, peer or source
-//! address has silently gone would otherwise be taken again by every request until the kernel gives it up, which takes
-//! a quarter of an hour.
+//! One client: sends a request and says what became of it. Nothing is repeated here, and nothing decided; how the
+//! connection is kept is [`Line`]'s.
 
-use std::sync::{Mutex, PoisonError};
+use std::net::IpAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use lineside_protocols::name::Name;
@@ -20,21 +10,23 @@ use lineside_protocols::sample::UnixMillis;
 use lineside_protocols::uplink::{Encoding, Settings};
 use lineside_protocols::wire::contract::{self, Lanes, ReadError, Whoami};
 use lineside_protocols::wire::verdict::{Answer, Failure, Outcome, Sent};
-use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
+use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName, RETRY_AFTER};
 use reqwest::{RequestBuilder, Response};
-use rustls::ClientConfig;
 use serde::de::DeserializeOwned;
+use tokio::time::{Instant, sleep};
 
-use crate::address::{PinnedResolver, source_address_present};
+use crate::address::source_address_present;
+use crate::announcement::Announcement;
 use crate::endpoint::{Endpoint, SetupError};
-use crate::failure::{failure, source_address_missing};
+use crate::failure::{closed_unanswered, failure, source_address_missing};
 use crate::identity::Identity;
+use crate::line::Line;
+use crate::traceparent::{new_traceparent, request_id, traceparent};
 
-/// Longest wait for a connection, name resolution and TLS included.
-pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// The answers are a few hundred bytes: what the server may send ahead of our reading, per stream and in all.
-const WINDOW: u32 = 64 * 1024;
+/// How often the source address is looked for while a request is under way.
+const LOOK: Duration = Duration::from_secs(1);
+/// Of the trace, for gateways that know no `traceparent`.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The body of a request: whole frames, end to end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,9 +43,11 @@ pub struct Client {
     agent: Name,
     endpoint: Endpoint,
     identity: Identity,
-    tls: ClientConfig,
-    timeout: Duration,
-    line: Mutex<Option<reqwest::Client>>,
+    line: Line,
+    /// One a path at most.
+    announced: Mutex<Vec<Announcement>>,
+    /// What was logged of the last request that did not go well; nothing after one that did.
+    trouble: Mutex<Option<String>>,
 }
 
 /// Why the ingest API did not say what it was asked.
@@ -78,11 +72,10 @@ impl Client {
     pub fn new(settings: &Settings, agent: &Name) -> Result<Self, SetupError> {
         let endpoint = Endpoint::new(settings)?;
         let identity = Identity::load(settings)?;
-        let tls = identity.tls()?;
-        let (agent, timeout) = (agent.clone(), settings.request_timeout);
-        let client = Client { agent, endpoint, identity, tls, timeout, line: Mutex::new(None) };
-        client.line()?;
-        Ok(client)
+        let line = Line::new(identity.tls(&settings.pin_spki)?, settings.request_timeout);
+        line.get(&endpoint)?;
+        let (announced, trouble) = (Mutex::default(), Mutex::default());
+        Ok(Client { agent: agent.clone(), endpoint, identity, line, announced, trouble })
     }
 
     /// The identity that it shows.
@@ -95,17 +88,28 @@ impl Client {
         &self.endpoint
     }
 
+    pub(crate) fn line(&self) -> &Line {
+        &self.line
+    }
+
+    /// What the ingest API announced in its last answers: the end of paths that are used here.
+    #[must_use]
+    pub fn announced(&self) -> Vec<Announcement> {
+        lock(&self.announced).clone()
+    }
+
     /// Sends lines of one agent, epoch and lane. `traceparent` as of [`traceparent`](crate::traceparent()).
     pub async fn post_batch(&self, sent: &Sent, frames: Frames, traceparent: &str) -> Outcome {
         let url = self.endpoint.batches();
         let key = format!("\"{}\"", sent.key());
-        self.exchange(|line| line.post(url).header(contract::IDEMPOTENCY_KEY, key).frames(frames, traceparent)).await
+        let request = |line: &reqwest::Client| line.post(url).header(contract::IDEMPOTENCY_KEY, key).frames(frames);
+        self.exchange(contract::BATCHES, traceparent, request).await
     }
 
     /// Sends one catalogue line.
     pub async fn put_catalogue(&self, id: &str, frames: Frames, traceparent: &str) -> Outcome {
         let url = self.endpoint.catalogue(id);
-        self.exchange(|line| line.put(url).frames(frames, traceparent)).await
+        self.exchange(contract::CATALOGUES, traceparent, |line| line.put(url).frames(frames)).await
     }
 
     /// What the cloud accounts for of this agent.
@@ -113,7 +117,7 @@ impl Client {
     /// # Errors
     /// [`AskError`]
     pub async fn get_lanes(&self) -> Result<Lanes, AskError> {
-        self.ask(self.endpoint.lanes(self.agent.as_str())).await
+        self.ask(contract::LANES, self.endpoint.lanes(self.agent.as_str())).await
     }
 
     /// What the cloud sees of this gateway.
@@ -121,36 +125,62 @@ impl Client {
     /// # Errors
     /// [`AskError`]
     pub async fn whoami(&self) -> Result<Whoami, AskError> {
-        self.ask(self.endpoint.whoami()).await
+        self.ask(contract::WHOAMI, self.endpoint.whoami()).await
     }
 
-    async fn ask<T: DeserializeOwned>(&self, url: String) -> Result<T, AskError> {
-        match self.exchange(|line| line.get(url)).await {
+    async fn ask<T: DeserializeOwned>(&self, path: &'static str, url: String) -> Result<T, AskError> {
+        let trace = new_traceparent().unwrap_or_else(|_| traceparent(1, 1));
+        match self.exchange(path, &trace, |line| line.get(url)).await {
             Outcome::Failed(failure) => Err(failure.into()),
             Outcome::Answered(answer) if answer.status == 200 => Ok(contract::read(&answer.body)?),
             Outcome::Answered(answer) => Err(AskError::Status(answer)),
         }
     }
 
-    async fn exchange(&self, request: impl FnOnce(&reqwest::Client) -> RequestBuilder) -> Outcome {
-        let answered = if source_address_present(self.endpoint.source()) {
-            self.answer(request).await
+    async fn exchange(
+        &self,
+        path: &'static str,
+        trace: &str,
+        request: impl FnOnce(&reqwest::Client) -> RequestBuilder,
+    ) -> Outcome {
+        let request = |line: &reqwest::Client| {
+            request(line).header(contract::TRACEPARENT, trace).header(REQUEST_ID, request_id(trace))
+        };
+        let source = self.endpoint.source();
+        let answered = if source_address_present(source) {
+            tokio::select! {
+                answered = self.answer(path, request) => answered,
+                () = gone(source) => Err(source_address_missing(&self.endpoint)),
+            }
         } else {
             Err(source_address_missing(&self.endpoint))
         };
-        match answered {
+        let outcome = match answered {
             Ok(answer) => Outcome::Answered(answer),
             Err(failure) => {
-                tracing::debug!(%failure, "the request failed, the connection is dropped");
-                self.hang_up();
-                Outcome::Failed(failure)
+                let had_answered = self.line.hang_up();
+                Outcome::Failed(match failure {
+                    Failure::Broken(broken) if !had_answered => {
+                        self.refusal().await.unwrap_or_else(|| closed_unanswered(&broken))
+                    }
+                    other => other,
+                })
             }
-        }
+        };
+        self.log(path, trace, &outcome);
+        outcome
     }
 
-    async fn answer(&self, request: impl FnOnce(&reqwest::Client) -> RequestBuilder) -> Result<Answer, Failure> {
-        let failed = |error: reqwest::Error| failure(&error, &self.endpoint, self.timeout);
-        let response = request(&self.line().map_err(failed)?).send().await.map_err(failed)?;
+    async fn answer(
+        &self,
+        path: &'static str,
+        request: impl FnOnce(&reqwest::Client) -> RequestBuilder,
+    ) -> Result<Answer, Failure> {
+        let began = Instant::now();
+        let failed = |error: reqwest::Error| failure(&error, &self.endpoint, began.elapsed(), self.line.timeout());
+        let response = request(&self.line.get(&self.endpoint).map_err(failed)?).send().await.map_err(failed)?;
+        self.line.answered();
+        self.note(path, Announcement::of(path, response.headers()));
         let header = |name| Some(response.headers().get(name)?.to_str().ok()?.to_owned());
         let mut answer = Answer {
             status: response.status().as_u16(),
@@ -172,58 +202,52 @@ impl Client {
         Ok(answer)
     }
 
-    fn line(&self) -> Result<reqwest::Client, reqwest::Error> {
-        let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(open) = &*line {
-            return Ok(open.clone());
+    fn note(&self, path: &str, announcement: Option<Announcement>) {
+        let mut announced = lock(&self.announced);
+        announced.retain(|earlier| !earlier.is_of(path));
+        announced.extend(announcement);
+    }
+
+    /// Each request with its id, by which the cloud's log can be searched; what goes wrong again and again, once.
+    fn log(&self, path: &str, trace: &str, outcome: &Outcome) {
+        let (trouble, status) = match outcome {
+            Outcome::Failed(failure) => (Some(failure.to_string()), None),
+            Outcome::Answered(answer) if answer.status >= 300 => (Some(String::new()), Some(answer.status)),
+            Outcome::Answered(answer) => (None, Some(answer.status)),
+        };
+        let request_id = request_id(trace);
+        let now = trouble.as_ref().map(|failure| format!("{path} {status:?} {failure}"));
+        let before = std::mem::replace(&mut *lock(&self.trouble), now.clone());
+        match (status, trouble) {
+            (Some(status), Some(_)) if now != before => {
+                tracing::warn!(path, status, request_id, "a request was not taken")
+            }
+            (None, Some(why)) if now != before => tracing::warn!(path, why, request_id, "a request failed"),
+            (_, why) => tracing::debug!(path, status, why, request_id, traceparent = trace, "a request ended"),
         }
-        let new = self.open()?;
-        Ok(line.insert(new).clone())
     }
+}
 
-    fn hang_up(&self) {
-        *self.line.lock().unwrap_or_else(PoisonError::into_inner) = None;
+/// Returns once no interface has the address any more.
+async fn gone(source: IpAddr) {
+    while source_address_present(source) {
+        sleep(LOOK).await;
     }
+}
 
-    fn open(&self) -> Result<reqwest::Client, reqwest::Error> {
-        let source = self.endpoint.source();
-        reqwest::Client::builder()
-            .tls_backend_preconfigured(self.tls.clone())
-            .https_only(true)
-            .redirect(reqwest::redirect::Policy::none())
-            .referer(false)
-            .no_proxy()
-            .local_address(source)
-            .dns_resolver(PinnedResolver(source))
-            .user_agent(concat!("lineside/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(self.timeout)
-            .tcp_nodelay(true)
-            // A peer that went away while nothing was sent is noticed within two minutes, so an idle connection may
-            // stay, and the next reading does not pay for a handshake.
-            .tcp_keepalive(Duration::from_secs(60))
-            .tcp_keepalive_interval(Duration::from_secs(15))
-            .tcp_keepalive_retries(4)
-            .tcp_user_timeout(self.timeout)
-            .pool_idle_timeout(None)
-            .pool_max_idle_per_host(1)
-            .http2_initial_stream_window_size(WINDOW)
-            .http2_initial_connection_window_size(WINDOW)
-            .http2_max_header_list_size(16 * 1024)
-            .build()
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What every request with a body has in common.
 trait WithFrames {
-    fn frames(self, frames: Frames, traceparent: &str) -> Self;
+    fn frames(self, frames: Frames) -> Self;
 }
 
 impl WithFrames for RequestBuilder {
-    fn frames(self, frames: Frames, traceparent: &str) -> Self {
+    fn frames(self, frames: Frames) -> Self {
         self.header(CONTENT_TYPE, contract::MEDIA_TYPE)
             .header(CONTENT_ENCODING, frames.encoding.token())
-            .header(contract::TRACEPARENT, traceparent)
             .body(frames.bytes)
     }
 }

@@ -69,6 +69,7 @@ impl SetupError {
 #[derive(Debug)]
 pub(crate) struct Endpoint {
     base: String,
+    host: String,
     authority: String,
     source: IpAddr,
 }
@@ -98,11 +99,17 @@ impl Endpoint {
             return Err(SetupError::OtherFamily { target, source_address: source });
         }
         let authority = format!("{host}:{port}");
-        Ok(Endpoint { base: url.as_str().trim_end_matches('/').to_owned(), authority, source })
+        let (base, host) = (url.as_str().trim_end_matches('/').to_owned(), host.trim_matches(['[', ']']).to_owned());
+        Ok(Endpoint { base, host, authority, source })
     }
 
     pub(crate) fn source(&self) -> IpAddr {
         self.source
+    }
+
+    /// The name or the address, an IPv6 address without its brackets.
+    pub(crate) fn host(&self) -> &str {
+        &self.host
     }
 
     /// `host:port`.

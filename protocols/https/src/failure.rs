@@ -8,13 +8,14 @@ use std::time::Duration;
 use lineside_protocols::wire::verdict::Failure;
 use rustls::CertificateError;
 
-use crate::client::CONNECT_TIMEOUT;
 use crate::endpoint::Endpoint;
+use crate::line::CONNECT_TIMEOUT;
 
-/// The kind of a failure, with one line of text: what, where, why, and what to do where something can be done.
-pub(crate) fn failure(error: &reqwest::Error, endpoint: &Endpoint, timeout: Duration) -> Failure {
-    if let Some(why) = causes(error).find_map(tls_cause) {
-        return Failure::Tls(format!("no TLS connection to {endpoint}: {why}"));
+/// The kind of a failure, with one line of text: what, where, why, and what to do where something can be done. `took`
+/// is how long the request was under way, `timeout` how long it may be.
+pub(crate) fn failure(error: &reqwest::Error, endpoint: &Endpoint, took: Duration, timeout: Duration) -> Failure {
+    if let Some(refused) = tls_failure(error, endpoint) {
+        return refused;
     }
     if causes(error).any(is_address_missing) {
         return source_address_missing(endpoint);
@@ -26,9 +27,25 @@ pub(crate) fn failure(error: &reqwest::Error, endpoint: &Endpoint, timeout: Dura
             Failure::Connect(format!("no connection to {endpoint} from {source} within {CONNECT_TIMEOUT:?}"))
         }
         (true, false) => Failure::Connect(format!("no connection to {endpoint} from {source}: {cause}")),
+        (false, true) if took < timeout => {
+            Failure::Timeout(format!("no sign of life from {endpoint} for {} s, given up", took.as_secs()))
+        }
         (false, true) => Failure::Timeout(format!("no answer from {endpoint} within {timeout:?}")),
         (false, false) => Failure::Broken(format!("the connection to {endpoint} broke: {cause}")),
     }
+}
+
+/// The failure, where TLS is what failed.
+pub(crate) fn tls_failure(error: &(dyn Error + 'static), endpoint: &Endpoint) -> Option<Failure> {
+    let why = causes(error).find_map(tls_cause)?;
+    Some(Failure::Tls(format!("no TLS connection to {endpoint}: {why}")))
+}
+
+/// Connected, and closed before anything was answered: most often that is about the certificate, and sometimes not.
+pub(crate) fn closed_unanswered(broken: &str) -> Failure {
+    Failure::Broken(format!(
+        "{broken}; it was closed before anything was answered: the client certificate may be refused"
+    ))
 }
 
 /// The failure of every request while no interface has the source address.
@@ -93,6 +110,9 @@ fn tls_text(error: &rustls::Error) -> String {
             }
             Bad::NotValidForName | Bad::NotValidForNameContext { .. } => {
                 "its certificate is for another name than uplink.url".into()
+            }
+            Bad::ApplicationVerificationFailure => {
+                "its certificate chain holds none of the keys in uplink.pin_spki".into()
             }
             other => format!("its certificate is not accepted: {other:?}"),
         },

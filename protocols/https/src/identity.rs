@@ -2,6 +2,8 @@
 //! How they are used on a connection is the client's.
 
 mod error;
+mod expiry;
+mod look;
 #[cfg(test)]
 mod tests;
 
@@ -13,15 +15,18 @@ use std::sync::Arc;
 
 use lineside_protocols::sample::UnixMillis;
 use lineside_protocols::uplink::{KeySource, Settings};
+use rustls::ClientConfig;
 use rustls::client::Resumption;
-use rustls::crypto::{CryptoProvider, ring};
+use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{ClientConfig, RootCertStore};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-pub use self::error::{CertificateWarning, IdentityError, Item};
+pub use self::error::{IdentityError, Item};
+pub use self::expiry::{Expiry, Stage};
+pub use self::look::Look;
+use crate::pin::{PinnedVerifier, trusting};
 
 /// Longest file that is read: a bundle of all public authorities has a quarter of it.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
@@ -29,7 +34,9 @@ const MAX_FILE_BYTES: u64 = 1024 * 1024;
 /// The certificate with its key, and the authorities that may have signed the server's.
 #[derive(Debug)]
 pub struct Identity {
-    roots: RootCertStore,
+    authorities: Vec<CertificateDer<'static>>,
+    /// From the beginning of the first to the end of the last.
+    authorities_validity: (UnixMillis, UnixMillis),
     own: CertifiedKey,
     validity: (UnixMillis, UnixMillis),
 }
@@ -40,18 +47,19 @@ impl Identity {
     /// # Errors
     /// [`IdentityError`], which knows the setting that it is about and what to do.
     pub fn load(settings: &Settings) -> Result<Self, IdentityError> {
-        let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
-        Self::load_with(settings, credentials.as_deref())
+        Self::load_with(settings, credentials_directory().as_deref())
     }
 
     fn load_with(settings: &Settings, credentials: Option<&Path>) -> Result<Self, IdentityError> {
-        let roots = roots(&settings.ca)?;
+        let authorities = certificates(Item::Ca, &settings.ca)?;
+        roots(&settings.ca, &authorities)?;
+        // One that has expired among others is no harm.
+        let all = authorities.iter().filter_map(validity_of);
+        let authorities_validity = all.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
+        let authorities_validity = authorities_validity.unwrap_or((UnixMillis(0), UnixMillis(i64::MAX)));
         let chain = certificates(Item::Certificate, &settings.certificate)?;
         let validity = validity(&settings.certificate, &chain)?;
-        let key_path = match &settings.private_key {
-            KeySource::File(path) => path.clone(),
-            KeySource::Credential(name) => credential(name, credentials)?,
-        };
+        let key_path = key_path(&settings.private_key, credentials)?;
         let key = private_key(&key_path, &settings.private_key)?;
         let key =
             ring::sign::any_supported_type(&key).map_err(|_| IdentityError::KeyKind { path: key_path.clone() })?;
@@ -64,7 +72,7 @@ impl Identity {
             let certificate = settings.certificate.clone();
             return Err(IdentityError::Mismatch { certificate, private_key: key_path, matching: at.map(|at| at + 1) });
         }
-        Ok(Identity { roots, own, validity })
+        Ok(Identity { authorities, authorities_validity, own, validity })
     }
 
     /// When the client certificate expires.
@@ -73,19 +81,35 @@ impl Identity {
         self.validity.1
     }
 
-    /// What a person should know about the client certificate's validity. Not an error: the clock may be wrong, and
-    /// the cloud decides.
+    /// Whether it is the same certificate and the same authorities; the key then is the same too.
     #[must_use]
-    pub fn warning(&self, now: UnixMillis) -> Option<CertificateWarning> {
-        CertificateWarning::of(self.validity, now)
+    pub fn is_same(&self, other: &Identity) -> bool {
+        self.own.cert == other.own.cert && self.authorities == other.authorities
     }
 
-    /// TLS 1.2 or 1.3 as this identity, trusting these authorities alone.
-    pub(crate) fn tls(&self) -> Result<ClientConfig, rustls::Error> {
-        let builder = ClientConfig::builder_with_provider(Arc::new(provider()))
-            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?;
+    /// What somebody should see to of the certificates by this clock, at most one of the client's and one of the
+    /// authorities'. Not errors: the clock may be wrong, and the cloud decides.
+    #[must_use]
+    pub fn expiries(&self, now: UnixMillis) -> Vec<Expiry> {
+        let all = [(Item::Certificate, self.validity), (Item::Ca, self.authorities_validity)];
+        all.into_iter().filter_map(|(item, validity)| Expiry::of(item, validity, now)).collect()
+    }
+
+    /// TLS 1.2 or 1.3 as this identity, trusting these authorities alone, and of them only chains with a pinned key,
+    /// where any is pinned.
+    pub(crate) fn tls(&self, pins: &[[u8; 32]]) -> Result<ClientConfig, rustls::Error> {
+        let provider = Arc::new(ring::default_provider());
+        let roots = trusting(&self.authorities)?;
         let own = Arc::new(SingleCertAndKey::from(self.own.clone()));
-        let mut tls = builder.with_root_certificates(self.roots.clone()).with_client_cert_resolver(own);
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?;
+        let builder = if pins.is_empty() {
+            builder.with_root_certificates(roots)
+        } else {
+            let verifier = PinnedVerifier::new(provider, roots, self.authorities.clone(), pins.to_vec())?;
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
+        };
+        let mut tls = builder.with_client_cert_resolver(own);
         tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         // With resumption the server would go on seeing the identity of the first handshake after a rotation.
         tls.resumption = Resumption::disabled();
@@ -93,20 +117,12 @@ impl Identity {
     }
 }
 
-fn provider() -> CryptoProvider {
-    ring::default_provider()
-}
-
-fn roots(path: &Path) -> Result<RootCertStore, IdentityError> {
-    let mut roots = RootCertStore::empty();
-    for (at, certificate) in certificates(Item::Ca, path)?.into_iter().enumerate() {
-        roots.add(certificate).map_err(|_| IdentityError::Certificate {
-            item: Item::Ca,
-            path: path.to_owned(),
-            position: at + 1,
-        })?;
-    }
-    Ok(roots)
+/// Whether each of them can be an authority.
+fn roots(path: &Path, certificates: &[CertificateDer<'static>]) -> Result<(), IdentityError> {
+    let unusable = certificates.iter().position(|certificate| trusting([certificate]).is_err());
+    unusable.map_or(Ok(()), |at| {
+        Err(IdentityError::Certificate { item: Item::Ca, path: path.to_owned(), position: at + 1 })
+    })
 }
 
 fn certificates(item: Item, path: &Path) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
@@ -126,12 +142,30 @@ fn certificates(item: Item, path: &Path) -> Result<Vec<CertificateDer<'static>>,
 
 /// Of the first certificate, which is the client's own.
 fn validity(path: &Path, chain: &[CertificateDer<'_>]) -> Result<(UnixMillis, UnixMillis), IdentityError> {
-    let leaf = chain.first().and_then(|der| X509Certificate::from_der(der).ok());
-    let (_, leaf) =
-        leaf.ok_or_else(|| IdentityError::Certificate { item: Item::Certificate, path: path.to_owned(), position: 1 })?;
+    chain.first().and_then(validity_of).ok_or_else(|| IdentityError::Certificate {
+        item: Item::Certificate,
+        path: path.to_owned(),
+        position: 1,
+    })
+}
+
+fn validity_of(certificate: &CertificateDer<'_>) -> Option<(UnixMillis, UnixMillis)> {
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
     let milliseconds = |seconds: i64| UnixMillis(seconds.saturating_mul(1000));
-    let validity = leaf.validity();
-    Ok((milliseconds(validity.not_before.timestamp()), milliseconds(validity.not_after.timestamp())))
+    let validity = certificate.validity();
+    Some((milliseconds(validity.not_before.timestamp()), milliseconds(validity.not_after.timestamp())))
+}
+
+/// Where the key lies. A credential is looked for where systemd puts it (systemd.exec(5), `LoadCredential=`).
+fn key_path(source: &KeySource, credentials: Option<&Path>) -> Result<PathBuf, IdentityError> {
+    match source {
+        KeySource::File(path) => Ok(path.clone()),
+        KeySource::Credential(name) => credential(name, credentials),
+    }
+}
+
+fn credentials_directory() -> Option<PathBuf> {
+    std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from)
 }
 
 fn credential(name: &str, directory: Option<&Path>) -> Result<PathBuf, IdentityError> {

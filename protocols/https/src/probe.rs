@@ -7,8 +7,9 @@ use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::time::timeout;
 
 use crate::address::reachable_from;
-use crate::client::{CONNECT_TIMEOUT, Client};
+use crate::client::Client;
 use crate::endpoint::Endpoint;
+use crate::line::CONNECT_TIMEOUT;
 
 impl Client {
     /// Whether a connection can be made from the source address now. Takes at most the connect timeout, 10 s.
@@ -17,7 +18,8 @@ impl Client {
     }
 }
 
-async fn connect(endpoint: &Endpoint) -> std::io::Result<TcpStream> {
+/// A TCP connection from the pinned address.
+pub(crate) async fn connect(endpoint: &Endpoint) -> std::io::Result<TcpStream> {
     let source = endpoint.source();
     let mut last = std::io::Error::from(std::io::ErrorKind::HostUnreachable);
     for target in lookup_host(endpoint.authority()).await?.filter(|target| reachable_from(source, target.ip())) {

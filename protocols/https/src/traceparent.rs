@@ -18,6 +18,12 @@ pub fn new_traceparent() -> Result<String, getrandom::Error> {
     Ok(traceparent(u128::from_ne_bytes(trace), u64::from_ne_bytes(span)))
 }
 
+/// The trace's id in it, which the request also bears as `x-request-id`: gateways log that header, and few log the other.
+#[must_use]
+pub fn request_id(traceparent: &str) -> &str {
+    traceparent.split('-').nth(1).unwrap_or(traceparent)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -26,6 +32,7 @@ mod tests {
     fn it_has_the_form_of_the_recommendation() {
         let example = traceparent(0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736, 0x00f0_67aa_0ba9_02b7);
         assert_eq!(example, "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+        assert_eq!(request_id(&example), "4bf92f3577b34da6a3ce929d0e0e4736");
         assert_eq!(traceparent(0, 0), "00-00000000000000000000000000000001-0000000000000001-01");
     }
 

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lineside_protocols::backoff::Backoff;
+use lineside_protocols::clock::BootMillis;
 use lineside_protocols::health::{DeviceHealth, DeviceState, SharedHealth, Transition};
 use lineside_protocols::modbus::decode::{Decoder, Raw};
 use lineside_protocols::modbus::plan::{Bound, Request};
 use lineside_protocols::modbus::settings::{Device, Overrun};
 use lineside_protocols::name::Name;
-use lineside_protocols::sample::{Columns, Reason, Sample, Scan, UnixMillis};
+use lineside_protocols::sample::{Columns, Reason, Sample, Scan};
 use tokio::time::Instant;
 
 use crate::failure::Failure;
@@ -151,15 +152,15 @@ impl Poller {
 #[derive(Default)]
 struct Outcome {
     answered: bool,
-    last_good: Option<UnixMillis>,
+    last_good: Option<BootMillis>,
     failures: u64,
     /// The first of them: when, and what was wrong.
-    failed: Option<(UnixMillis, Reason, String)>,
+    failed: Option<(BootMillis, Reason, String)>,
 }
 
 impl Outcome {
     /// Whether the device itself has answered.
-    fn count(&mut self, result: &Result<Raw, Failure>, request: &Request, time: UnixMillis) -> bool {
+    fn count(&mut self, result: &Result<Raw, Failure>, request: &Request, time: BootMillis) -> bool {
         let answered = match result {
             Ok(_) => {
                 self.last_good = Some(time);
@@ -195,7 +196,7 @@ impl Read {
         Read { decoders: decoders.collect(), request: request.clone(), columns }
     }
 
-    fn scan(&self, result: &Result<Raw, Failure>, time: UnixMillis) -> Scan {
+    fn scan(&self, result: &Result<Raw, Failure>, time: BootMillis) -> Scan {
         let samples = match result {
             Ok(raw) => self.decoders.iter().map(|(entry, decoder)| decoder.decode(raw, *entry)).collect(),
             Err(failure) => vec![Sample::bad(failure.reason()); self.decoders.len()],

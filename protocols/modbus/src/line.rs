@@ -4,10 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use lineside_protocols::clock::BootMillis;
 use lineside_protocols::health::Transition;
 use lineside_protocols::modbus::settings::Line;
 use lineside_protocols::name::Name;
-use lineside_protocols::sample::{Scan, UnixMillis};
+use lineside_protocols::sample::Scan;
 use tokio::select;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -26,7 +27,7 @@ pub trait Sink: Send + Sync {
     fn scan(&self, scan: Scan);
 
     /// A device went up or down.
-    fn transition(&self, device: &Name, at: UnixMillis, change: Transition);
+    fn transition(&self, device: &Name, at: BootMillis, change: Transition);
 }
 
 /// Polls all devices of one line until it is told to stop.
@@ -40,14 +41,14 @@ pub struct LineTask {
 }
 
 impl LineTask {
-    /// A task for `devices`, all of which are reached on `line`. `clock` gives the wall time; the schedule does not
+    /// A task for `devices`, all of which are reached on `line`. `clock` is the boot clock; the schedule does not
     /// depend on it.
     #[must_use]
     pub fn new(
         line: Line,
         devices: Vec<BoundDevice>,
         sink: Arc<dyn Sink>,
-        clock: impl Fn() -> UnixMillis + Send + Sync + 'static,
+        clock: impl Fn() -> BootMillis + Send + Sync + 'static,
     ) -> Self {
         let pollers: Vec<Poller> = devices.into_iter().map(Poller::new).collect();
         let rounds = pollers.iter().enumerate();
@@ -86,14 +87,14 @@ impl LineTask {
     }
 }
 
-/// The sink, and the wall clock that its times come from.
+/// The sink, and the boot clock that its times come from.
 pub(crate) struct Report {
     sink: Arc<dyn Sink>,
-    clock: Box<dyn Fn() -> UnixMillis + Send + Sync>,
+    clock: Box<dyn Fn() -> BootMillis + Send + Sync>,
 }
 
 impl Report {
-    pub(crate) fn now(&self) -> UnixMillis {
+    pub(crate) fn now(&self) -> BootMillis {
         (self.clock)()
     }
 
@@ -101,7 +102,7 @@ impl Report {
         self.sink.scan(scan);
     }
 
-    pub(crate) fn transition(&self, device: &Name, at: UnixMillis, change: Transition) {
+    pub(crate) fn transition(&self, device: &Name, at: BootMillis, change: Transition) {
         self.sink.transition(device, at, change);
     }
 }

@@ -5,10 +5,11 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use lineside_protocols::clock::BootMillis;
 use lineside_protocols::modbus::plan::plan;
 use lineside_protocols::modbus::settings::{Address, Device, Layout, Limits, Line, Order16, Overrun, Signal, Table};
 use lineside_protocols::name::Name;
-use lineside_protocols::sample::{Quality, Reason, Sample, Scan, SignalIndex, UnixMillis, Value};
+use lineside_protocols::sample::{Quality, Reason, Sample, Scan, SignalIndex, Value};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Notify;
@@ -154,7 +155,7 @@ impl Sink for Memory {
         self.changed.notify_one();
     }
 
-    fn transition(&self, device: &Name, _: UnixMillis, change: Transition) {
+    fn transition(&self, device: &Name, _: BootMillis, change: Transition) {
         self.transitions.lock().unwrap().push((device.to_string(), change));
         self.changed.notify_one();
     }
@@ -229,7 +230,7 @@ pub(crate) fn run(devices: Vec<Device>) -> Running {
     let shutdown = CancellationToken::new();
     let mut tasks = JoinSet::new();
     let sink: Arc<dyn Sink> = memory.clone();
-    tasks.spawn(LineTask::new(line, devices, sink, || UnixMillis(1_795_400_000_000)).run(shutdown.clone()));
+    tasks.spawn(LineTask::new(line, devices, sink, || BootMillis(60_000)).run(shutdown.clone()));
     Running { memory, health, shutdown, tasks }
 }
 

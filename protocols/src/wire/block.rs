@@ -5,8 +5,9 @@
 //! ```
 //!
 //! Scans of the same columns become the rows of one grid, single readings one list. The list comes last.
-//! The source's time is what a reading has; `ts` and `ta` are read by [`decode`](super::decode), and written as soon
-//! as a protocol gives a server's time (OPC UA).
+//! Scans come with the boot clock's time, and get the wall clock's when the block is sealed; single readings come with
+//! their source's. `ts` and `ta` are read by [`decode`](super::decode), and written as soon as a protocol gives a
+//! server's time (OPC UA).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,7 +17,8 @@ use super::identity::{BootId, ClockState, Identity, Lane};
 use super::json;
 use super::notice::{member, open};
 use super::table::{Row, Single, Values, write_grid, write_list};
-use crate::sample::{Columns, Quality, Reading, Reason, Sample, Scan};
+use crate::clock::{BootMillis, ClockOffset};
+use crate::sample::{Columns, Quality, Reading, Reason, Sample, Scan, UnixMillis};
 
 /// Most readings in one block.
 pub const MAX_READINGS: usize = 4096;
@@ -34,7 +36,7 @@ pub struct Header<'a> {
     pub first: u64,
     /// The kernel's start during which they were collected.
     pub boot: BootId,
-    /// The clock while they were collected.
+    /// The wall clock while they were collected.
     pub clock: ClockState,
     /// The catalogue that the signals' indices point into.
     pub catalogue: CatalogueId,
@@ -114,8 +116,12 @@ impl ReadingsBlock {
     }
 
     /// The line (without line feed) of all readings that were pushed, numbered from `header.first`; the block is empty
-    /// afterwards. A block without readings has no line worth sending: ask [`is_empty`](Self::is_empty) first.
-    pub fn seal(&mut self, header: &Header<'_>) -> Vec<u8> {
+    /// afterwards. `offset` says what time of day it was when a scan came. A block without readings has no line worth
+    /// sending: ask [`is_empty`](Self::is_empty) first.
+    pub fn seal(&mut self, header: &Header<'_>, offset: ClockOffset) -> Vec<u8> {
+        for row in &mut self.rows {
+            row.time = offset.wall(BootMillis(row.time)).0;
+        }
         // By arrival within one time or one grid: what happened first is numbered first.
         self.rows.sort_unstable_by_key(|row| (row.grid, row.start));
         self.list.sort_unstable_by_key(|single| (single.time, single.place));
@@ -123,7 +129,7 @@ impl ReadingsBlock {
         let t0 = times.min().unwrap_or_default();
 
         let mut out = Vec::with_capacity(512 + self.grids.len() * 64 + self.list.len() * 12 + self.values.bytes());
-        open_readings(&mut out, header, self.len() as u64, t0);
+        open_readings(&mut out, header, self.len() as u64, t0, Some(offset.boot(UnixMillis(t0))));
         let grids = self.rows.chunk_by(|a, b| a.grid == b.grid).zip(&self.grids).map(Table::Grid);
         let list = (!self.list.is_empty()).then_some(Table::List(&self.list));
         json::array(&mut out, grids.chain(list), |out, table| match table {
@@ -168,7 +174,7 @@ pub(super) fn write_events<'a>(
 }
 
 /// Appends everything of a block of readings that comes before the array of tables.
-pub(super) fn open_readings(out: &mut Vec<u8>, header: &Header<'_>, count: u64, t0: i64) {
+pub(super) fn open_readings(out: &mut Vec<u8>, header: &Header<'_>, count: u64, t0: i64, mono: Option<BootMillis>) {
     open(out, "block", header.identity, Lane::Readings, header.first);
     member(out, "count");
     json::integer(out, count);
@@ -176,6 +182,10 @@ pub(super) fn open_readings(out: &mut Vec<u8>, header: &Header<'_>, count: u64, 
     json::string(out, &header.boot.to_string());
     member(out, "t0");
     json::integer(out, t0);
+    if let Some(BootMillis(mono)) = mono {
+        member(out, "mono");
+        json::integer(out, mono);
+    }
     member(out, "clock");
     json::string(out, header.clock.name());
     member(out, "catalogue");

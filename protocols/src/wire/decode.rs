@@ -8,7 +8,8 @@ use super::catalogue::{Catalogue, CatalogueError, CatalogueId};
 use super::identity::{BootId, ClockState, Identity, Lane, Unknown};
 use super::notice::{GapReason, VERSION};
 use super::raw::{Content, RawBlock, RawNotice, range, version};
-use crate::sample::ValueType;
+use crate::clock::ClockOffset;
+use crate::sample::{UnixMillis, ValueType};
 
 /// One line of any kind.
 #[derive(Debug)]
@@ -295,6 +296,15 @@ impl<'a> Block<'a> {
     pub fn clock(&self) -> Option<(BootId, ClockState)> {
         match &self.content {
             Content::Readings(readings) => Some((readings.boot, readings.clock)),
+            Content::Events(_) => None,
+        }
+    }
+
+    /// What ties its times to the boot clock; none in a block of events, or of a program that did not say it yet.
+    #[must_use]
+    pub fn offset(&self) -> Option<ClockOffset> {
+        match &self.content {
+            Content::Readings(readings) => Some(ClockOffset::between(UnixMillis(readings.t0), readings.mono?)),
             Content::Events(_) => None,
         }
     }

@@ -28,14 +28,15 @@ impl Lane {
     }
 }
 
-/// How far the agent's clock could be trusted while a block was filled.
+/// How far the agent's wall clock could be trusted while a block was filled: one state for the whole block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ClockState {
-    /// Disciplined by a time source.
+    /// Disciplined by a time source, as the kernel has it (adjtimex(2), `STA_UNSYNC`).
     Synced,
-    /// Running free.
+    /// Running free: as it was at the start of the daemon, or since a time source was lost. In 1970 perhaps.
     Unsynced,
-    /// Set by hand or by a time source since the block before.
+    /// Running free, and set at least once since it was last synchronised, or since the start of the daemon: by hand,
+    /// or by a program that does not discipline it. Likely better than it was, but nobody vouches for it.
     Stepped,
 }
 

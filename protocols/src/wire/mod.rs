@@ -6,7 +6,8 @@
 //! line       = JSON object "\n"         ; no other line feed; its first member says what it is, and the version (1)
 //!
 //! catalogue  = {"catalogue":1,"id","agent","version","config","signals":[{"i","signal","asset","device","source","type","unit"?}]}
-//! block      = {"block":1,"agent","epoch","lane":"readings","first","count","boot","t0","clock","catalogue","tables":[table]}
+//! block      = {"block":1,"agent","epoch","lane":"readings","first","count","boot","t0","mono"?,"clock","catalogue",
+//!              "tables":[table]}
 //!            | {"block":1,"agent","epoch","lane":"events","first","count","events":[CloudEvent]}
 //! table      = {"signals":[[first,last]],"t":[],"ts"?:[],"ta"?:[],"v":[],"q"?:[[column,column,row,row,quality,reason]]}   ; grid
 //!            | {"s":[],"t":[],"ts"?:[],"ta"?:[],"v":[],"q"?:[[first,last,quality,reason]]}                              ; list
@@ -20,6 +21,18 @@
 //! - **Times** are milliseconds after `t0` (Unix ms, the smallest time of the block; a slice keeps its block's): in a
 //!   grid each row's own, in a list, which is in order of time, the difference to the reading before. `ts` (server) and
 //!   `ta` (agent) have the form of `t`, may go backwards and before `t0`, and are left out where they equal `t`.
+//! - **Clock.** `boot` is one start of the gateway's kernel, `mono` its boot clock (`CLOCK_BOOTTIME`, ms; it never jumps)
+//!   at `t0`. So `t0 - mono` is what ties wall and boot clock, one offset for the whole block: a block is closed when
+//!   the wall clock is set. `clock` says how far that offset may be believed ([`identity::ClockState`]). `mono` is
+//!   negative where a source's time lies before the boot, and missing in blocks that were written before it was
+//!   thought of.
+//! - **Corrected times.** Stored blocks are never rewritten, so a wrong time is corrected by who reads it. The true
+//!   offset of a boot is `t0 - mono` of its `synced` blocks, and `offset_ms` of its events
+//!   `io.lineside.clock.synchronised`, which are sent before any backlog. A reading of an `unsynced` or `stepped` block
+//!   of the same agent and boot happened at `t + (true offset - (t0 - mono))`. Where several true offsets are known
+//!   (a leap second, a bad time source) it is the first that was told after the reading, by the boot clock; where none
+//!   was, the last before it. A reader keeps the time as it came, and says that it corrected. Where there is a `ta`, `t`
+//!   is the source's own time and stays: `ta` is corrected.
 //! - **Quality.** `q` lists what is not plain good, in rectangles of positions (grid) or runs (list) that do not
 //!   overlap. A bad reading has `v` null.
 //! - **Values** are of the type that the catalogue gives the signal: [`value`] says how each is written.

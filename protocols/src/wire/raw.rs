@@ -12,6 +12,7 @@ use super::decode::{DecodeError, TableError};
 use super::identity::{BootId, ClockState, Epoch, Identity, Lane};
 use super::json;
 use super::quality::{Area, Words};
+use crate::clock::BootMillis;
 use crate::name::Name;
 
 /// A block of readings.
@@ -19,6 +20,7 @@ use crate::name::Name;
 pub(super) struct Readings<'a> {
     pub(super) boot: BootId,
     pub(super) t0: i64,
+    pub(super) mono: Option<BootMillis>,
     pub(super) clock: ClockState,
     pub(super) catalogue: CatalogueId,
     pub(super) tables: Vec<Table<'a>>,
@@ -69,6 +71,7 @@ pub(super) struct RawBlock<'a> {
     count: u64,
     boot: Option<String>,
     t0: Option<i64>,
+    mono: Option<i64>,
     clock: Option<String>,
     catalogue: Option<String>,
     #[serde(borrow)]
@@ -134,6 +137,7 @@ impl<'a> RawBlock<'a> {
                 let readings = Readings {
                     boot: self.boot.ok_or(missing("boot"))?.parse()?,
                     t0,
+                    mono: self.mono.map(BootMillis),
                     clock: self.clock.ok_or(missing("clock"))?.parse()?,
                     catalogue: self.catalogue.ok_or(missing("catalogue"))?.parse()?,
                     tables,
@@ -148,6 +152,7 @@ impl<'a> RawBlock<'a> {
                 let others = [
                     ("boot", self.boot.is_some()),
                     ("t0", self.t0.is_some()),
+                    ("mono", self.mono.is_some()),
                     ("clock", self.clock.is_some()),
                     ("catalogue", self.catalogue.is_some()),
                     ("tables", self.tables.is_some()),

@@ -70,7 +70,7 @@ fn write(out: &mut Vec<u8>, block: &Block<'_>, first: u64, places: Range<usize>)
         clock: readings.clock,
         catalogue: readings.catalogue,
     };
-    open_readings(out, &header, places.len() as u64, readings.t0);
+    open_readings(out, &header, places.len() as u64, readings.t0, readings.mono);
     let mut before = 0;
     let pieces = readings.tables.iter().flat_map(|table| {
         let start = before;

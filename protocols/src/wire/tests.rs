@@ -18,10 +18,13 @@ use super::identity::{BootId, ClockState, Epoch, Identity};
 use super::readings::Received;
 use super::slice::slice;
 use super::value::tests::{any_type, any_value};
+use crate::clock::ClockOffset;
 use crate::sample::{Columns, Quality, Reading, Reason, Sample, Scan, SignalIndex, UnixMillis, ValueType};
 use crate::uplink::Encoding;
 
 const FIRST: u64 = 1001;
+/// What the boot clock lacks to the wall clock.
+const OFFSET: ClockOffset = ClockOffset(1_795_399_000_000);
 
 fn identity() -> Identity {
     Identity { agent: "gw-paint-01".parse().unwrap(), epoch: Epoch::from_random([0xb4; 16]) }
@@ -40,13 +43,18 @@ fn catalogue(kinds: &[ValueType]) -> Catalogue {
 }
 
 fn seal(block: &mut ReadingsBlock, catalogue: &Catalogue) -> Vec<u8> {
-    block.seal(&Header {
+    seal_at(block, catalogue, OFFSET)
+}
+
+fn seal_at(block: &mut ReadingsBlock, catalogue: &Catalogue, offset: ClockOffset) -> Vec<u8> {
+    let header = Header {
         identity: &identity(),
         first: FIRST,
         boot: BootId::from_random([0x7c; 16]),
         clock: ClockState::Synced,
         catalogue: catalogue.id(),
-    })
+    };
+    block.seal(&header, offset)
 }
 
 fn block_of(line: &[u8]) -> Block<'_> {
@@ -101,7 +109,8 @@ fn expected(steps: &[Step]) -> Vec<Received> {
         let ranges = rows[0].columns.ranges.iter();
         let signals = ranges.flat_map(|(first, last)| first.0..=last.0).map(SignalIndex);
         for (column, signal) in signals.enumerate() {
-            let reading = |row: &&Scan| Reading { signal, time: row.time, sample: row.samples[column].clone() };
+            let reading =
+                |row: &&Scan| Reading { signal, time: OFFSET.wall(row.time), sample: row.samples[column].clone() };
             readings.extend(rows.iter().map(reading));
         }
     }
@@ -136,8 +145,11 @@ fn any_sample(kind: ValueType) -> impl Strategy<Value = Sample> {
     (option::weighted(0.9, any_value(kind)), quality).prop_map(|(value, quality)| Sample::new(value, quality))
 }
 
+/// In no order at all: sources whose clocks jump, stand in 1970, or before it.
 fn any_time() -> impl Strategy<Value = UnixMillis> {
-    (0..5000_i64).prop_map(|after| UnixMillis(1_795_400_000_000 + after))
+    let after = prop_oneof![8 => 0..5000_i64, 1 => -3_600_000..3_600_000_i64];
+    let day = prop_oneof![8 => Just(1_795_400_000_000_i64), 1 => Just(0)];
+    (day, after).prop_map(|(day, after)| UnixMillis(day + after))
 }
 
 /// The types of all signals, and what is pushed: scans of up to three sets of columns, and single readings.
@@ -151,7 +163,9 @@ fn any_steps() -> impl Strategy<Value = (Vec<ValueType>, Vec<Step>)> {
             let signals = set.iter().map(|&index| SignalIndex(u32::try_from(index).unwrap()));
             let columns = Arc::new(Columns::new(u32::try_from(id).unwrap(), signals));
             let samples: Vec<_> = set.iter().map(|&index| any_sample(kinds[index])).collect();
-            let scan = move |(time, samples)| Step::Scan(Scan { columns: Arc::clone(&columns), time, samples });
+            let scan = move |(time, samples)| {
+                Step::Scan(Scan { columns: Arc::clone(&columns), time: OFFSET.boot(time), samples })
+            };
             (any_time(), samples).prop_map(scan).boxed()
         });
         let singles = kinds.iter().enumerate().map(|(index, kind)| {

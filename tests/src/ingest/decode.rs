@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::catalogue::Catalogue;
 use super::check::Quality;
+use super::clock::Clock;
 use super::line::{Block, Content, Line, Table};
 use super::ranges::Range;
 
@@ -23,6 +24,10 @@ pub struct Reading {
     pub signal: Arc<str>,
     /// When, in milliseconds since 1970.
     pub time: i64,
+    /// How far that may be trusted.
+    pub clock: Clock,
+    /// What it was corrected from, where it was: the agent's time as it came.
+    pub original_time: Option<i64>,
     /// The server's time, where it differs.
     pub server_time: Option<i64>,
     /// The agent's time, where it differs.
@@ -120,6 +125,8 @@ impl Decoder<'_> {
                         number,
                         signal: Arc::clone(&signal.id),
                         time,
+                        clock: self.block.clock,
+                        original_time: None,
                         server_time: other(&ts),
                         agent_time: other(&ta),
                         value: signal.kind.value(value.get()),

@@ -7,6 +7,7 @@ use std::fmt;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::clock::Clock;
 use super::problem::Problem;
 use super::ranges::Range;
 
@@ -62,7 +63,11 @@ pub(super) enum Content<'a> {
 }
 
 pub(super) struct Block<'a> {
+    pub(super) boot: String,
     pub(super) t0: i64,
+    /// The boot clock at `t0`; blocks of older programs have none.
+    pub(super) mono: Option<i64>,
+    pub(super) clock: Clock,
     pub(super) catalogue: String,
     pub(super) tables: Vec<Table<'a>>,
 }
@@ -100,7 +105,8 @@ struct Members<'a> {
     count: u64,
     boot: Option<String>,
     t0: Option<i64>,
-    clock: Option<String>,
+    mono: Option<i64>,
+    clock: Option<Clock>,
     catalogue: Option<String>,
     #[serde(borrow)]
     tables: Option<Vec<Table<'a>>>,
@@ -121,9 +127,6 @@ impl<'a> Line<'a> {
         }
         if !is_id(&members.epoch) || members.boot.as_deref().is_some_and(|boot| !is_id(boot)) {
             return Err(malformed("epoch and boot are 32 hexadecimal digits"));
-        }
-        if members.clock.as_deref().is_some_and(|clock| !matches!(clock, "synced" | "unsynced" | "stepped")) {
-            return Err(malformed("clock is synced, unsynced or stepped"));
         }
         let (agent, epoch) = (members.agent.clone(), members.epoch.clone());
         Ok(Line { agent, epoch, lane, range, content: members.content(lane).map_err(malformed)? })
@@ -146,11 +149,12 @@ impl<'a> Members<'a> {
         let notice = (self.last, self.reason);
         match (self.block, self.gap, self.quarantined) {
             (Some(1), None, None) if lane == Lane::Readings => match (header, self.tables, self.events, notice) {
-                ((Some(_), Some(t0), Some(_), Some(catalogue)), Some(tables), None, (None, None)) => {
-                    Ok(Content::Readings(Block { t0, catalogue, tables }))
+                ((Some(boot), Some(t0), Some(clock), Some(catalogue)), Some(tables), None, (None, None)) => {
+                    Ok(Content::Readings(Block { boot, t0, mono: self.mono, clock, catalogue, tables }))
                 }
-                _ => Err("a block of readings has boot, t0, clock, catalogue and tables, and no more"),
+                _ => Err("a block of readings has boot, t0, mono, clock, catalogue and tables, and no more"),
             },
+            _ if self.mono.is_some() => Err("only a block of readings has mono"),
             (Some(1), None, None) => match (header, self.tables, self.events, notice) {
                 ((None, None, None, None), None, Some(events), (None, None)) => Ok(Content::Events(events)),
                 _ => Err("a block of events has events, and no more"),

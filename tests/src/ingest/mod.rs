@@ -4,7 +4,7 @@
 //!
 //! A request's way: `server` (address, TLS) → `http` (bound, log, script) → `body` (coding, key) → `batch` and `line`
 //! (form) → `check` (content, against `catalogue` and `kind`) → `intake` (one transaction) → answer. Reading back:
-//! `query` and `decode`.
+//! `query`, `decode` and `clock`.
 //!
 //! The first statement about a number stands: what comes again is trimmed and counted in `duplicates`, other content
 //! under the same number is a `conflict`, and a gap line over numbers that are held, or a block over a gap, changes
@@ -14,6 +14,7 @@ mod batch;
 mod body;
 mod catalogue;
 mod check;
+mod clock;
 mod decode;
 mod http;
 mod intake;
@@ -35,6 +36,7 @@ use axum::Router;
 use rustls::ServerConfig;
 
 pub use check::Quality;
+pub use clock::Clock;
 pub use decode::{Event, Reading};
 pub use line::Lane;
 pub use query::{LaneState, Notice, Readings};

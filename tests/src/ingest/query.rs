@@ -1,7 +1,9 @@
-//! Reading back what was received: for tests that compare it with what was measured, and for `GET /v1/lanes`.
+//! Reading back what was received: for tests that compare it with what was measured, and for `GET /v1/lanes`. Times
+//! are corrected here, as far as the truth is known ([`super::clock`]).
 
 use rusqlite::{Connection, Row, params};
 
+use super::clock::{Footing, Truth};
 use super::decode::{self, Event, Reading, Record};
 use super::line::{Content, Lane, Line};
 use super::ranges::Range;
@@ -80,13 +82,18 @@ impl<'a> Loader<'a> {
         Loader { store, connection, body: None }
     }
 
+    /// As they came.
     pub(super) fn records(&mut self, entry: &Entry) -> Result<Vec<Record>, StoreError> {
+        Ok(self.records_and_footing(entry)?.0)
+    }
+
+    fn records_and_footing(&mut self, entry: &Entry) -> Result<(Vec<Record>, Option<Footing>), StoreError> {
         load(self.store, self.connection, &mut self.body, entry, |line, range| {
-            let catalogue = match &line.content {
-                Content::Readings(block) => self.store.catalogue(&block.catalogue),
-                _ => None,
+            let (catalogue, footing) = match &line.content {
+                Content::Readings(block) => (self.store.catalogue(&block.catalogue), Footing::of(block)),
+                _ => (None, None),
             };
-            decode::records(line, catalogue.as_deref(), range)
+            (decode::records(line, catalogue.as_deref(), range), footing)
         })
     }
 }
@@ -127,6 +134,8 @@ pub struct Readings<'a> {
     signal: Option<String>,
     entries: std::vec::IntoIter<Entry>,
     current: std::vec::IntoIter<Record>,
+    /// Gathered when a block first needs it.
+    truth: Option<Truth>,
 }
 
 impl Iterator for Readings<'_> {
@@ -144,17 +153,51 @@ impl Iterator for Readings<'_> {
             }
             let entry = self.entries.next()?;
             let mut loader = Loader { store: self.store, connection: &self.connection, body: self.body.take() };
-            match loader.records(&entry) {
+            let loaded = loader.records_and_footing(&entry);
+            self.body = loader.body;
+            match loaded.and_then(|(records, footing)| self.corrected(records, footing)) {
                 Ok(records) => self.current = records.into_iter(),
                 Err(error) => return Some(Err(error)),
             }
-            self.body = loader.body;
         }
     }
 }
 
+impl Readings<'_> {
+    fn corrected(&mut self, mut records: Vec<Record>, footing: Option<Footing>) -> Result<Vec<Record>, StoreError> {
+        let Some(footing) = footing.filter(|footing| !footing.is_synced()) else { return Ok(records) };
+        let truth = match self.truth.take() {
+            Some(truth) => truth,
+            None => self.store.truth(&self.connection)?,
+        };
+        for record in &mut records {
+            if let Record::Reading(reading) = record {
+                truth.correct(reading, &footing);
+            }
+        }
+        self.truth = Some(truth);
+        Ok(records)
+    }
+}
+
 impl Store {
+    /// What blocks and events say of the true times of each boot.
+    fn truth(&self, connection: &Connection) -> Result<Truth, StoreError> {
+        let mut truth = Truth::default();
+        let mut body = None;
+        for (lane, entry) in entries(connection, kind::READINGS)? {
+            let footing = load(self, connection, &mut body, &entry, |line, _| match &line.content {
+                Content::Readings(block) => Footing::of(block),
+                _ => None,
+            })?;
+            footing.iter().for_each(|footing| truth.block(&lane.agent, footing));
+        }
+        self.events()?.iter().for_each(|event| truth.event(event));
+        Ok(truth)
+    }
+
     /// Every reading, or those of one signal, ordered by agent, epoch and number. One body is in memory at a time.
+    /// Times are corrected where the truth is known.
     ///
     /// # Errors
     /// Where the database cannot be read; each item too.
@@ -163,7 +206,15 @@ impl Store {
         let entries = entries(&connection, kind::READINGS)?.into_iter().map(|(_, entry)| entry);
         let entries = entries.collect::<Vec<_>>().into_iter();
         let signal = signal.map(str::to_owned);
-        Ok(Readings { store: self, connection, body: None, signal, entries, current: Vec::new().into_iter() })
+        Ok(Readings {
+            store: self,
+            connection,
+            body: None,
+            signal,
+            entries,
+            current: Vec::new().into_iter(),
+            truth: None,
+        })
     }
 
     /// Every event, ordered by agent, epoch and number.

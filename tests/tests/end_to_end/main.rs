@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "the helpers of tests are tests too")]
 
+mod clock;
 mod hostile;
 mod line;
 #[cfg(feature = "peers")]

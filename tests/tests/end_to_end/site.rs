@@ -66,12 +66,14 @@ impl Site {
 
     /// Starts the daemon.
     pub(crate) fn start(&self, config: &Path) -> Daemon {
-        self.start_by(lineside(config, &["run"]), config)
+        self.start_with(config, |_| ())
     }
 
-    /// The same, by a command that becomes the daemon.
-    pub(crate) fn start_by(&self, mut command: Command, config: &Path) -> Daemon {
+    /// The same, with what `change` makes of its command.
+    pub(crate) fn start_with(&self, config: &Path, change: impl FnOnce(&mut Command)) -> Daemon {
         let log = std::fs::File::options().append(true).create(true).open(self.log_path()).unwrap();
+        let mut command = lineside(config, &["run"]);
+        change(&mut command);
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
         Daemon { child, config: config.to_owned(), log: self.log_path() }
     }

@@ -19,7 +19,7 @@ use std::process::{Child, Command, Output, Stdio};
 use lineside_testbed::plant::Plant;
 use serde_json::Value;
 
-use crate::site::{Daemon, Site, lineside};
+use crate::site::{Daemon, Site};
 use crate::stage::{SOON, check_nothing_given_up, configure, finish, press};
 
 /// Tells the inner test that it may change the network, because it has one of its own.
@@ -121,10 +121,11 @@ impl Across {
         let (plant, devices) = press(|options| options.listen(SocketAddr::from((CLOUD, 0))));
         let url = format!("https://{name}:{}", site.ingest.address().port());
         let config: PathBuf = configure(&site, &url, &format!("{SOON}source_address = \"{GATEWAY}\"\n"), &devices);
-        let here = lineside(&config, &["run"]);
-        let mut there = host.command(&here.get_program().to_string_lossy(), &[]);
-        there.args(here.get_args()).env_remove("LINESIDE_LOG");
-        let daemon = site.start_by(there, &config);
+        let daemon = site.start_with(&config, |command| {
+            let mut there = host.command(&command.get_program().to_string_lossy(), &[]);
+            there.args(command.get_args()).env_remove("LINESIDE_LOG");
+            *command = there;
+        });
         site.received("the first readings and events", |c| c.readings > 0 && c.events >= 3).await;
         Across { site, host, daemon, _plant: plant }
     }

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 
 pub(crate) const AGENT: &str = "gw-paint-01";
 pub(crate) const EPOCH: &str = "b41c0f6a2c7d4e0b9a55f0e1d2c3b4a5";
+pub(crate) const BOOT: &str = "7c1e0000000000000000000000000001";
 pub(crate) const MEDIA_TYPE: &str = "application/vnd.lineside.blocks+ndjson; v=1";
 
 /// Six signals: f32, bool, u16 on the press; f64, string, u64 on the oven.
@@ -33,7 +34,7 @@ pub(crate) fn block(first: u64) -> String {
 /// A block of readings with these tables.
 pub(crate) fn readings(first: u64, count: u64, tables: &str) -> String {
     format!(
-        r#"{{"block":1,"agent":"{AGENT}","epoch":"{EPOCH}","lane":"readings","first":{first},"count":{count},"boot":"7c1e0000000000000000000000000001","t0":1795400000000,"clock":"synced","catalogue":"{CATALOGUE_ID}","tables":{tables}}}"#
+        r#"{{"block":1,"agent":"{AGENT}","epoch":"{EPOCH}","lane":"readings","first":{first},"count":{count},"boot":"{BOOT}","t0":1795400000000,"clock":"synced","catalogue":"{CATALOGUE_ID}","tables":{tables}}}"#
     ) + "\n"
 }
 

@@ -1,5 +1,7 @@
 //! The file's rules, one by one. What holds for every sequence of them is in `model`.
 
+mod ageing;
+mod deciding;
 mod losing;
 mod model;
 mod opening;

@@ -5,11 +5,14 @@
 //! the model goes back to the last commit.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
+use super::retention::Ages;
 use super::*;
 use crate::entry::Cursor;
+use crate::set_aside::{Decision, Selection};
 
 const LANES: [Lane; 2] = Lane::ALL;
 
@@ -75,6 +78,8 @@ enum Step {
     Peek { lane: usize, max_bytes: usize, behind: bool },
     LetGo,
     Settle { which: prop::sample::Index, skip: u64, take: u64, as_what: u8 },
+    Decide { retry: bool, id: Option<i64> },
+    Age { committed: u64 },
     Crash,
     Reopen,
 }
@@ -92,6 +97,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => Just(Step::LetGo),
         6 => (any::<prop::sample::Index>(), 0_u64..20, 1_u64..80, 0_u8..5)
             .prop_map(|(which, skip, take, as_what)| Step::Settle { which, skip, take, as_what }),
+        2 => (any::<bool>(), prop::option::of(1_i64..12)).prop_map(|(retry, id)| Step::Decide { retry, id }),
+        1 => (0_u64..150).prop_map(|committed| Step::Age { committed }),
         1 => Just(Step::Crash),
         1 => Just(Step::Reopen),
     ];
@@ -165,6 +172,8 @@ impl Run {
                 self.settle(which.index(self.peeks.len()), skip, take, as_what);
             }
             Step::Settle { .. } => {}
+            Step::Decide { retry, id } => self.decide(retry, id),
+            Step::Age { committed } => self.age(committed),
             Step::Crash => {
                 let copy = TempDir::new().unwrap();
                 for file in ["buffer.db", "buffer.db-wal"] {
@@ -316,6 +325,67 @@ impl Run {
         assert_eq!(settled, expected);
     }
 
+    /// What is no longer in the quarantine is owed again or dropped, and nothing else changes.
+    fn decide(&mut self, retry: bool, id: Option<i64>) {
+        let decision = if retry { Decision::Retry } else { Decision::Drop };
+        let selection = id.map_or(Selection::All, |id| Selection::Ids(vec![id]));
+        let before = self.quarantined();
+        let decided = self.store().decide(&selection, decision, 4).unwrap();
+        let after = self.quarantined();
+        let gone: Vec<Key> = before.keys().filter(|key| !after.contains_key(*key)).copied().collect();
+        assert_eq!(decided.numbers, u64::try_from(gone.len()).unwrap());
+        for key in gone {
+            assert!(!self.in_flight(key), "{key:?} was in flight");
+            assert!(id.is_none_or(|id| before[&key] == id));
+            let Fate::Quarantined { told } = self.now.fates[&key] else { panic!("{key:?}") };
+            self.now.fates.insert(key, if retry { Fate::Pending } else { Fate::Dropped { told } });
+        }
+        if id.is_none() {
+            assert!(after.keys().all(|key| self.in_flight(*key) || self.shares_a_row(*key, &after)));
+        }
+    }
+
+    /// Whether a part of the same entry is in flight.
+    fn shares_a_row(&self, key: Key, rows: &BTreeMap<Key, i64>) -> bool {
+        rows.iter().any(|(other, id)| *id == rows[&key] && self.in_flight(*other))
+    }
+
+    /// A day passes since the readings up to `committed` of this run.
+    fn age(&mut self, committed: u64) {
+        let (lane, epoch) = (Lane::Readings, self.now.epoch);
+        let (start, day) = (Instant::now(), Duration::from_secs(86_400));
+        let store = self.store();
+        let mut ages = Ages::new(day, start);
+        ages.committed(lane, store.epoch_id(), committed, start);
+        assert!(!store.expire(&mut ages, start + day - Duration::from_millis(1), 5).unwrap());
+        assert!(!store.expire(&mut ages, start + day, 5).unwrap());
+        let pending: Vec<Key> = self.now.of(lane).filter(|(_, f)| *f == Fate::Pending).map(|(k, _)| k).collect();
+        for key in &pending {
+            let flown = pending.iter().any(|other| self.same_block(*key, *other) && self.in_flight(*other))
+                || self.block_overlaps_a_peek(*key);
+            if (key.1, self.now.frames[key].0) <= (epoch, committed) && !flown {
+                self.now.fates.insert(*key, Fate::Dropped { told: false });
+            }
+        }
+    }
+
+    /// Whether any number of a block, settled ones too, lies in a peek.
+    fn block_overlaps_a_peek(&self, key: Key) -> bool {
+        let frames = &self.now.frames;
+        frames.keys().any(|other| self.same_block(key, *other) && self.in_flight(*other))
+    }
+
+    /// The numbers in the quarantine, with the ids of their entries.
+    fn quarantined(&mut self) -> BTreeMap<Key, i64> {
+        let store = self.store.as_ref().unwrap();
+        let mut kept = BTreeMap::new();
+        for entry in store.list_quarantine(0, 256).unwrap() {
+            let epoch: u64 = entry.epoch[1..].parse().unwrap();
+            kept.extend((entry.first..=entry.last).map(|number| ((entry.lane, epoch, number), entry.id)));
+        }
+        kept
+    }
+
     fn rows(&mut self, sql: &str) -> Vec<(i64, String, u64, u64)> {
         let store = self.store.as_ref().unwrap();
         let mut statement = store.conn.prepare(sql).unwrap();
@@ -331,12 +401,7 @@ impl Run {
     }
 
     fn follow_quarantine(&mut self) {
-        let sql = "SELECT q.lane, e.name, q.first, q.last FROM quarantine q JOIN epochs e ON e.id = q.epoch";
-        let mut kept = BTreeMap::new();
-        for (lane, epoch, first, last) in self.rows(sql) {
-            let epoch: u64 = epoch[1..].parse().unwrap();
-            kept.extend((first..=last).map(|number| ((Lane::of_code(lane), epoch, number), ())));
-        }
+        let kept = self.quarantined();
         for (key, fate) in &mut self.now.fates {
             if let Fate::Quarantined { told } = *fate
                 && !kept.contains_key(key)

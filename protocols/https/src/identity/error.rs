@@ -3,8 +3,6 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use lineside_protocols::sample::UnixMillis;
-
 /// One of the uplink's files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Item {
@@ -156,48 +154,6 @@ impl IdentityError {
             Self::CredentialName { .. } => "write credential:NAME, where LoadCredential=NAME:… is in the unit".into(),
             Self::NoCredentials { name } => {
                 format!("add LoadCredential={name}:… to the unit, or name the file in uplink.private_key")
-            }
-        }
-    }
-}
-
-/// What a person should know about the client certificate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CertificateWarning {
-    /// It is over, so many days ago.
-    Expired(i64),
-    /// It ends in so many days, at most 30.
-    Ends(i64),
-    /// It begins in so many days.
-    NotYetValid(i64),
-}
-
-impl CertificateWarning {
-    pub(super) const DAY_MS: i64 = 86_400_000;
-
-    pub(super) fn of((from, until): (UnixMillis, UnixMillis), now: UnixMillis) -> Option<Self> {
-        let days = |from: UnixMillis, to: UnixMillis| to.0.saturating_sub(from.0) / Self::DAY_MS;
-        if now < from {
-            Some(Self::NotYetValid(days(now, from)))
-        } else if now > until {
-            Some(Self::Expired(days(until, now)))
-        } else {
-            Some(days(now, until)).filter(|&left| left <= 30).map(Self::Ends)
-        }
-    }
-}
-
-impl fmt::Display for CertificateWarning {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Self::Expired(days) | Self::Ends(days) | Self::NotYetValid(days)) = *self;
-        let days = if days == 1 { "1 day".to_owned() } else { format!("{days} days") };
-        match self {
-            Self::Expired(_) => {
-                write!(f, "the client certificate expired {days} ago: renew it, or set the gateway's clock")
-            }
-            Self::Ends(_) => write!(f, "the client certificate expires in {days}: renew it"),
-            Self::NotYetValid(_) => {
-                write!(f, "the client certificate is not valid for another {days}: set the gateway's clock")
             }
         }
     }

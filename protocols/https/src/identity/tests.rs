@@ -76,10 +76,70 @@ fn a_good_set_is_read() {
     let files = Files::new();
     let identity = files.load().unwrap();
     assert_eq!(identity.not_after(), UnixMillis(1_798_761_600_000)); // 2027-01-01
-    let tls = identity.tls().unwrap();
+    let tls = identity.tls(&[]).unwrap();
     assert_eq!(tls.alpn_protocols, [b"h2".to_vec(), b"http/1.1".to_vec()]);
     let secret = format!("{:?}", files.key.serialized_der());
     assert!(!format!("{identity:?}{tls:?}").contains(&secret[1..secret.len() - 1]));
+}
+
+#[test]
+fn a_bundle_ends_with_the_last_of_its_authorities() {
+    let files = Files::new();
+    let (first, second) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+    let authority = |key: &KeyPair, until| {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.not_after = date_time_ymd(until, 1, 1);
+        params.self_signed(key).unwrap().pem()
+    };
+    files.put("ca.pem", authority(&first, 2027) + &authority(&second, 2021), 0o644);
+    let of_authorities = |now| {
+        let identity = files.load().unwrap();
+        identity.expiries(UnixMillis(now)).into_iter().find(|expiry| expiry.item == Item::Ca).map(|expiry| expiry.stage)
+    };
+    assert_eq!(of_authorities(1_798_761_600_001), Some(Stage::Expired)); // 2027-01-01
+    assert_eq!(of_authorities(1_790_000_000_000), None); // 2026-09-21
+}
+
+#[test]
+fn the_same_files_are_the_same_identity() {
+    let files = Files::new();
+    let before = files.load().unwrap();
+    assert!(before.is_same(&files.load().unwrap()));
+    files.put("gateway.pem", files.certificate(&files.key), 0o644);
+    assert!(!before.is_same(&files.load().unwrap()), "renewed with the same key");
+}
+
+/// Every way in which files are replaced, each seen, and nothing seen where nothing was done.
+#[test]
+fn a_look_sees_every_change() {
+    let files = Files::new();
+    let path = |name: &str| files.folder.path().join(name);
+    let mut before = Look::take(&files.settings);
+    let mut changed = |what: &str| {
+        let now = Look::take(&files.settings);
+        assert_ne!(now, before, "{what}");
+        assert_eq!(now, Look::take(&files.settings), "{what}, and nothing since");
+        before = now;
+    };
+    let text = fs::read(path("gateway.pem")).unwrap();
+    files.put("gateway.pem.new", &text, 0o644);
+    fs::rename(path("gateway.pem.new"), path("gateway.pem")).unwrap();
+    changed("the same text, renamed over it");
+    fs::set_permissions(path("gateway.key"), fs::Permissions::from_mode(0o400)).unwrap();
+    changed("another mode");
+    fs::write(path("ca.pem"), &text[..text.len() / 2]).unwrap();
+    changed("half a file");
+    fs::remove_file(path("ca.pem")).unwrap();
+    changed("removed");
+    for release in ["one", "two"] {
+        fs::create_dir(path(release)).unwrap();
+        fs::write(path(release).join("ca.pem"), &text).unwrap();
+        std::os::unix::fs::symlink(path(release), path("..data.new")).unwrap();
+        fs::rename(path("..data.new"), path("..data")).unwrap();
+        let _ = std::os::unix::fs::symlink("..data/ca.pem", path("ca.pem"));
+        changed("the folder behind a link swapped");
+    }
 }
 
 #[test]
@@ -264,14 +324,9 @@ fn a_credential_is_read_from_its_directory_whatever_its_mode() {
 }
 
 #[test]
-fn what_a_person_should_know_of_the_certificate() {
+fn the_client_certificate_and_the_authorities_are_watched() {
     let identity = Files::new().load().unwrap();
-    let day = CertificateWarning::DAY_MS;
-    let at = |days: i64| identity.warning(UnixMillis(1_798_761_600_000 + days * day));
-    assert_eq!(at(-31), None);
-    assert_eq!(at(-30), Some(CertificateWarning::Ends(30)));
-    assert_eq!(at(2), Some(CertificateWarning::Expired(2)));
-    assert_eq!(at(-370), Some(CertificateWarning::NotYetValid(5)));
-    insta::assert_snapshot!(at(2).unwrap(), @"the client certificate expired 2 days ago: renew it, or set the gateway's clock");
-    insta::assert_snapshot!(at(-1).unwrap(), @"the client certificate expires in 1 day: renew it");
+    let items = |now| identity.expiries(UnixMillis(now)).into_iter().map(|expiry| expiry.item).collect::<Vec<_>>();
+    assert_eq!(items(1_798_761_600_000), [Item::Certificate]); // 2027-01-01
+    assert_eq!(items(1_780_000_000_000), []); // 2026-05-28
 }

@@ -6,7 +6,7 @@ use lineside_https::{AskError, Client, Failure, Frames, Outcome};
 use lineside_protocols::uplink::Encoding;
 use lineside_protocols::wire::verdict::{Sent, Verdict, verdict};
 
-use crate::cloud::{Cloud, Script};
+use crate::cloud::{Cloud, Relay, Script};
 use crate::pki::{Gateway, Server, authority};
 
 pub(crate) const EPOCH: &str = "b41c000102030405060708090a0b0c0d";
@@ -55,6 +55,7 @@ async fn a_batch_arrives_as_it_was_given() {
     content-type: application/vnd.lineside.blocks+ndjson; v=1
     content-encoding: zstd
     traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01
+    x-request-id: 4bf92f3577b34da6a3ce929d0e0e4736
     accept: */*
     user-agent: lineside/0.1.0
     host: 127.0.0.1:PORT
@@ -113,6 +114,23 @@ async fn retry_after_is_read() {
 }
 
 #[tokio::test]
+async fn the_announced_end_of_a_path_is_told_until_it_is_taken_back() {
+    let (cloud, client) = pair(Script::ok()).await;
+    let told = || client.announced().iter().map(ToString::to_string).collect::<Vec<_>>();
+    post(&client).await;
+    assert!(told().is_empty(), "control");
+    let headers = "deprecation: @1688169599\r\nsunset: Sat, 31 Dec 2027 23:59:59 GMT";
+    cloud.play(Script::Answer(format!("HTTP/1.1 403 Any\r\n{headers}\r\ncontent-length: 0\r\n\r\n")));
+    post(&client).await;
+    assert!(matches!(&told()[..], [batches] if batches.contains("/v1/batches")), "{:?}", told());
+    let _refused = client.whoami().await;
+    assert!(matches!(&told()[..], [_, whoami] if whoami.contains("/v1/whoami")), "{:?}", told());
+    cloud.play(Script::ok());
+    post(&client).await;
+    assert!(matches!(&told()[..], [whoami] if whoami.contains("/v1/whoami")), "{:?}", told());
+}
+
+#[tokio::test]
 async fn a_login_page_accepts_nothing() {
     let (_cloud, client) = pair(Script::answer(200, "text/html", "<html>Welcome to Hotel Wi-Fi</html>")).await;
     let outcome = post(&client).await;
@@ -154,13 +172,38 @@ async fn silence_is_a_timeout_and_the_next_request_takes_a_new_connection() {
     }
 }
 
+/// Behind a relay that stops relaying and keeps both connections open: the kernels still acknowledge every byte. A
+/// server that is alive and slow gets the whole time; it is what shows that the silence was noticed.
+#[tokio::test]
+async fn a_peer_that_has_died_is_given_up_earlier_than_one_that_thinks() {
+    let authority = authority("cloud");
+    let cloud = Cloud::start(Server { alpn: &["h2"], ..Server::new(&authority) }.tls(), Script::ok()).await;
+    let relay = Relay::start(cloud.address).await;
+    let mut gateway = Gateway::new(&authority, &format!("https://{}", relay.address));
+    gateway.settings.request_timeout = Duration::from_secs(3);
+    let client = gateway.client();
+    assert!(matches!(post(&client).await, Outcome::Answered(_)));
+
+    cloud.play(Script::Hang);
+    let Outcome::Failed(Failure::Timeout(why)) = post(&client).await else { panic!("no timeout") };
+    assert_eq!(why, format!("no answer from {} within 3s", relay.address), "control: alive, and without an answer");
+
+    cloud.play(Script::ok());
+    assert!(matches!(post(&client).await, Outcome::Answered(_)));
+    relay.freeze();
+    let Outcome::Failed(Failure::Timeout(why)) = post(&client).await else { panic!("no timeout") };
+    assert_eq!(why, format!("no sign of life from {} for 1 s, given up", relay.address));
+}
+
 #[tokio::test]
 async fn an_answer_that_breaks_off_is_no_answer() {
     let (cloud, client) = pair(Script::BreakOff("")).await;
     for broken in ["", "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n{}", "garbage\r\n\r\n"] {
         cloud.play(Script::BreakOff(broken));
         let outcome = post(&client).await;
-        assert!(matches!(outcome, Outcome::Failed(Failure::Broken(_))), "{broken:?}: {outcome:?}");
+        let Outcome::Failed(Failure::Broken(why)) = &outcome else { panic!("{broken:?}: {outcome:?}") };
+        let unanswered = !broken.starts_with("HTTP");
+        assert_eq!(why.contains("before anything was answered"), unanswered, "{broken:?}: {why}");
     }
     cloud.play(Script::BreakOff("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"));
     assert!(matches!(post(&client).await, Outcome::Answered(_)), "control");

@@ -171,6 +171,48 @@ async fn connection(
     }
 }
 
+/// Something in between, which may stop relaying without a word to anybody.
+pub(crate) struct Relay {
+    pub(crate) address: SocketAddr,
+    frozen: tokio::sync::watch::Sender<bool>,
+    _tasks: JoinSet<()>,
+}
+
+impl Relay {
+    pub(crate) async fn start(to: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (frozen, watch) = tokio::sync::watch::channel(false);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((mut near, _)) = listener.accept().await {
+                let mut watch = watch.clone();
+                connections.spawn(async move {
+                    let mut far = TcpStream::connect(to).await.unwrap();
+                    let relayed = async {
+                        let _ended = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+                    };
+                    let frozen = async {
+                        let _frozen = watch.wait_for(|frozen| *frozen).await;
+                    };
+                    tokio::select! {
+                        () = relayed => {}
+                        // Both sockets stay open, and nobody reads them.
+                        () = frozen => std::future::pending().await,
+                    }
+                });
+            }
+        });
+        Relay { address, frozen, _tasks: tasks }
+    }
+
+    /// From now on nothing passes.
+    pub(crate) fn freeze(&self) {
+        self.frozen.send_replace(true);
+    }
+}
+
 async fn drain(mut stream: TcpStream) {
     let _ = stream.shutdown().await;
     let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;

@@ -24,6 +24,14 @@ pub(crate) fn authority(name: &str) -> Authority {
     CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
 }
 
+/// An authority that another one vouches for.
+pub(crate) fn issuer(name: &str, by: &Authority) -> Authority {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    CertifiedIssuer::signed_by(params, KeyPair::generate().unwrap(), by).unwrap()
+}
+
 /// A certificate for these names or addresses, good until the year given.
 pub(crate) fn issue(by: &Authority, names: &[&str], until: i32) -> (Certificate, KeyPair) {
     let mut params = CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap();
@@ -52,6 +60,11 @@ impl<'a> Server<'a> {
 
     pub(crate) fn tls(&self) -> Arc<ServerConfig> {
         let (certificate, key) = issue(self.signed_by, self.names, self.until);
+        self.tls_of(vec![certificate.der().clone()], &key)
+    }
+
+    /// Showing this chain.
+    pub(crate) fn tls_of(&self, chain: Vec<CertificateDer<'static>>, key: &KeyPair) -> Arc<ServerConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(self.clients_of.der().clone()).unwrap();
         let provider = Arc::new(default_provider());
@@ -60,7 +73,7 @@ impl<'a> Server<'a> {
             .with_protocol_versions(&[if self.tls13 { &TLS13 } else { &TLS12 }])
             .unwrap()
             .with_client_cert_verifier(clients)
-            .with_single_cert(vec![certificate.der().clone()], PrivateKeyDer::try_from(key.serialize_der()).unwrap())
+            .with_single_cert(chain, PrivateKeyDer::try_from(key.serialize_der()).unwrap())
             .unwrap();
         tls.alpn_protocols = self.alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
         tls.into()

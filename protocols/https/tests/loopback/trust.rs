@@ -4,9 +4,16 @@ use std::process::Command;
 
 use lineside_https::{Failure, Outcome};
 
+use sha2::{Digest as _, Sha256};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::pki_types::CertificateDer;
+
 use crate::answers::post;
 use crate::cloud::{Cloud, Script};
-use crate::pki::{Gateway, Server, authority};
+use crate::pki::{Gateway, Server, authority, issue, issuer};
 
 /// What a request to such a server ends in, with the port taken out.
 async fn refused(server: Server<'_>, gateway: impl FnOnce(&str) -> Gateway) -> String {
@@ -62,6 +69,88 @@ async fn a_server_that_does_not_take_our_certificate_is_a_tls_failure() {
         let why = refused(server, |url| Gateway::new(&ours, url)).await;
         assert!(why.contains("the server does not take the client certificate (UnknownCA)"), "{alpn} {tls13}: {why}");
     }
+}
+
+/// The race of TLS 1.3, played out in its worst order: the reset comes first, and no alert with it.
+#[tokio::test]
+async fn a_refusal_that_a_reset_overtook_is_asked_for_again() {
+    let (ours, theirs) = (authority("cloud"), authority("clients"));
+    for (refuses, says) in [
+        (true, "the server does not take the client certificate (UnknownCA)"),
+        (false, "closed before anything was answered: the client certificate may be refused"),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let takes = TlsAcceptor::from(Server::new(&ours).tls());
+        let asked_again = Server { clients_of: if refuses { &theirs } else { &ours }, ..Server::new(&ours) };
+        let asked_again = TlsAcceptor::from(asked_again.tls());
+        let mut server = JoinSet::new();
+        server.spawn(async move {
+            let mut tls = takes.accept(listener.accept().await.unwrap().0).await.unwrap();
+            tls.read_u8().await.unwrap();
+            tls.get_ref().0.set_zero_linger().unwrap();
+            drop(tls);
+            let silent = asked_again.accept(listener.accept().await.unwrap().0).await;
+            assert_eq!(silent.is_err(), refuses);
+            assert!(matches!(silent.map(drop), Ok(()) | Err(_)));
+        });
+        let outcome = post(&Gateway::new(&ours, &format!("https://{address}")).client()).await;
+        let why = match outcome {
+            Outcome::Failed(Failure::Tls(why)) if refuses => why,
+            Outcome::Failed(Failure::Broken(why)) if !refuses => why,
+            other => panic!("{other:?}"),
+        };
+        assert!(why.contains(says), "{why}");
+        server.join_next().await.unwrap().unwrap();
+    }
+}
+
+/// A chain of three: the root in `uplink.ca`, an issuer that signs for it, the server. Each may be pinned.
+#[tokio::test]
+async fn a_pinned_key_must_be_in_the_chain() {
+    let root = authority("cloud");
+    let issuer = issuer("issuer", &root);
+    let other = authority("other");
+    let (own, key) = issue(&issuer, &["127.0.0.1"], 2100);
+    let spki = |certificate: &CertificateDer<'_>| -> [u8; 32] {
+        let (_, certificate) = x509_parser::parse_x509_certificate(certificate).unwrap();
+        Sha256::digest(certificate.public_key().raw).into()
+    };
+    // The server appends a certificate that signed nothing of its chain.
+    let chain = vec![own.der().clone(), issuer.der().clone(), other.der().clone()];
+    let cloud = Cloud::start(Server::new(&root).tls_of(chain, &key), Script::ok()).await;
+    let pinned = |pins: &[&CertificateDer<'_>]| {
+        let mut gateway = Gateway::new(&root, &cloud.url());
+        gateway.settings.pin_spki = pins.iter().map(|pin| spki(pin)).collect();
+        gateway
+    };
+    for pins in [&[][..], &[own.der()], &[issuer.der()], &[root.der()], &[other.der(), own.der()]] {
+        let outcome = post(&pinned(pins).client()).await;
+        assert!(matches!(outcome, Outcome::Answered(_)), "control, {} pins: {outcome:?}", pins.len());
+    }
+    let taken = cloud.requests().len();
+    for pins in [&[other.der()][..], &[authority("none").der()]] {
+        let Outcome::Failed(Failure::Tls(why)) = post(&pinned(pins).client()).await else { panic!("not refused") };
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(why.replace(&cloud.address.to_string(), "CLOUD"), @"no TLS connection to CLOUD: its certificate chain holds none of the keys in uplink.pin_spki");
+        }
+    }
+    assert_eq!(cloud.requests().len(), taken, "nothing was sent");
+}
+
+/// A pin comes on top: it does not replace the authorities, the name or the dates.
+#[tokio::test]
+async fn a_pin_makes_nobody_trusted() {
+    let (ours, theirs) = (authority("cloud"), authority("somebody"));
+    let server = Server { signed_by: &theirs, ..Server::new(&ours) };
+    let (_, certificate) = x509_parser::parse_x509_certificate(theirs.der()).unwrap();
+    let pin = Sha256::digest(certificate.public_key().raw).into();
+    let why = refused(server, |url| {
+        let mut gateway = Gateway::new(&ours, url);
+        gateway.settings.pin_spki = vec![pin];
+        gateway
+    });
+    assert_eq!(why.await, "no TLS connection to CLOUD: its certificate is not signed by an authority in uplink.ca");
 }
 
 #[tokio::test]

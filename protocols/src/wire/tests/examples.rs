@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Step, block_of, catalogue, encode, identity, readings_of, seal};
+use super::{OFFSET, Step, block_of, catalogue, encode, identity, readings_of, seal, seal_at};
+use crate::clock::{BootMillis, ClockOffset};
 use crate::sample::{Columns, Reading, Reason, Sample, Scan, SignalIndex, UnixMillis, Value};
 use crate::wire::block::{FULL_BYTES, ReadingsBlock, events_block};
 use crate::wire::catalogue::Catalogue;
@@ -21,7 +22,8 @@ fn example() -> (Catalogue, Vec<u8>) {
     let failed = Sample::bad(Reason::ModbusException(4));
     for (time, pressure, third) in [(0, 12.3, failed), (1000, 12.4, Sample::good(Value::U16(7)))] {
         let samples = vec![Sample::good(Value::F32(pressure)), Sample::good(Value::Bool(true)), third];
-        block.push_scan(&Scan { columns: Arc::clone(&columns), time: UnixMillis(start + time), samples });
+        let time = OFFSET.boot(UnixMillis(start + time));
+        block.push_scan(&Scan { columns: Arc::clone(&columns), time, samples });
     }
     for (signal, time, value) in [(3, 15, Value::Enum(Box::new((1, "open".into())))), (0, 3, Value::F32(88.1))] {
         let time = UnixMillis(start + time);
@@ -73,6 +75,36 @@ fn server_and_agent_times_are_read_and_sliced() {
     assert_eq!(all[6..], [[3, 3, 30], [15, 15, 20]]);
     assert_eq!(times(&slice(line.as_bytes(), 1002, 1008).unwrap()), all[1..]);
     assert_eq!(times(&slice(line.as_bytes(), 1008, 1008).unwrap()), all[7..]);
+}
+
+#[test]
+fn a_block_ties_its_times_to_the_boot_clock_and_so_does_a_slice() {
+    let (catalogue, line) = example();
+    assert_eq!(block_of(&line).offset(), Some(OFFSET));
+    let cut = slice(&line, 1004, 1008).unwrap();
+    assert_eq!(block_of(&cut).offset(), Some(OFFSET));
+
+    let older = String::from_utf8(line).unwrap().replace(r#""mono":1000000,"#, "");
+    assert_eq!(block_of(older.as_bytes()).offset(), None);
+    assert_eq!(slice(older.as_bytes(), 1001, 1008).unwrap(), older.as_bytes(), "what was stored is sent as it is");
+    assert_eq!(readings_of(older.as_bytes(), &catalogue).len(), 8);
+}
+
+#[test]
+fn a_clock_in_1970_or_before_is_a_clock() {
+    let catalogue = catalogue(&["u16".parse().unwrap()]);
+    for offset in [0, -3_600_000, i64::MIN] {
+        let mut block = ReadingsBlock::new(4096);
+        let columns = Arc::new(Columns::new(0, [SignalIndex(0)]));
+        for time in [12_000, 11_000] {
+            let samples = vec![Sample::good(Value::U16(1))];
+            block.push_scan(&Scan { columns: Arc::clone(&columns), time: BootMillis(time), samples });
+        }
+        let line = seal_at(&mut block, &catalogue, ClockOffset(offset));
+        let times: Vec<_> = readings_of(&line, &catalogue).iter().map(|received| received.reading.time.0).collect();
+        assert_eq!(times, [12_000, 11_000].map(|time| time + offset), "in the order in which they came");
+        assert_eq!(block_of(&line).offset(), Some(ClockOffset(offset)));
+    }
 }
 
 #[test]
@@ -184,7 +216,7 @@ fn a_failed_request_costs_one_rectangle_and_so_does_a_dead_device() {
         let mut block = ReadingsBlock::new(4096);
         for row in 0..rows {
             let samples = vec![Sample::bad(Reason::ModbusTimeout); 100];
-            block.push_scan(&Scan { columns: Arc::clone(&columns), time: UnixMillis(row), samples });
+            block.push_scan(&Scan { columns: Arc::clone(&columns), time: BootMillis(row), samples });
         }
         let line = String::from_utf8(seal(&mut block, &catalogue(&[]))).unwrap();
         let expected = format!(r#""q":[[0,99,0,{},"bad","modbus:timeout"]]}}]}}"#, rows - 1);
@@ -195,7 +227,7 @@ fn a_failed_request_costs_one_rectangle_and_so_does_a_dead_device() {
 #[test]
 fn a_block_says_what_still_fits() {
     let columns = Arc::new(Columns::new(0, (0..60).map(SignalIndex)));
-    let scan = Scan { columns, time: UnixMillis(0), samples: vec![Sample::good(Value::U16(1)); 60] };
+    let scan = Scan { columns, time: BootMillis(0), samples: vec![Sample::good(Value::U16(1)); 60] };
     let mut block = ReadingsBlock::new(100);
     assert!(block.fits(1000), "an empty block takes a scan of any width");
     block.push_scan(&scan);

@@ -1,0 +1,134 @@
+//! What a failing disk asks of the writer: a name for the trouble, a new connection, and what is given up.
+
+use std::io::{Error, ErrorKind};
+
+use rusqlite::ErrorCode;
+
+use super::Writer;
+use crate::entry::{Append, GapReason};
+use crate::lane::{Lane, PerLane};
+use crate::queue::Batch;
+use crate::stats::State;
+
+impl Writer {
+    /// What is wrong, by what SQLite says and by what the disk says of a new file.
+    pub(super) fn diagnose(&mut self, error: &rusqlite::Error) -> State {
+        let said = error.to_string();
+        if error.sqlite_error_code() == Some(ErrorCode::DiskFull) {
+            // The cap becomes what the file has, so that the oldest make room for the newest, as at any other cap.
+            let _tried_again = self.store.look_at_disk();
+            return State::DiskFull(said);
+        }
+        match self.store.probe_disk() {
+            Err(error) => named(&error, format!("{said} ({error})")),
+            Ok(()) if error.sqlite_error_code() == Some(ErrorCode::ReadOnly) => State::ReadOnly(said),
+            Ok(()) => State::DiskError(said),
+        }
+    }
+
+    /// Opens the file anew, if the disk takes a file at all. What was held is then held against what the file knows.
+    pub(super) fn renew(&mut self, now_ms: i64) -> bool {
+        if matches!(self.state, State::DiskFull(_)) || self.store.probe_disk().is_err() {
+            return false;
+        }
+        match self.store.reopen() {
+            Ok(known) => {
+                tracing::warn!("buffer: the connection to the file was spoiled by the disk; it is opened anew");
+                self.reconcile(known);
+                self.settle_again(now_ms);
+                true
+            }
+            Err(error) => {
+                self.state = State::DiskError(error.to_string());
+                false
+            }
+        }
+    }
+
+    /// What the cloud has accepted need not be sent twice.
+    pub(super) fn settle_again(&mut self, now_ms: i64) {
+        let again = self
+            .uncommitted
+            .iter()
+            .try_for_each(|(flown, settlement)| self.store.settle(*flown, settlement, now_ms).map(drop));
+        if again.is_err() {
+            self.store.rollback();
+        }
+    }
+
+    /// A commit whose answer was an error may be whole in the file: what it knows is not stored again. What it has lost
+    /// of what was durable becomes a gap.
+    fn reconcile(&mut self, known: PerLane<u64>) {
+        let mut lost = Vec::new();
+        for lane in Lane::ALL {
+            let (known, durable) = (*known.get(lane), *self.durable.get(lane));
+            for batch in &mut self.held {
+                batch.items.retain_mut(|item| is_unknown(item, lane, known));
+            }
+            if known < durable {
+                let (first, last) = (known + 1, durable);
+                tracing::error!(lane = lane.name(), first, last, "buffer: the disk has lost what it had confirmed");
+                lost.push(Append::Gap { lane, first, last, reason: GapReason::DiskError });
+            }
+            *self.durable.get_mut(lane) = known;
+        }
+        if !lost.is_empty() {
+            self.held.insert(0, Batch { items: lost, bytes: 0, done: None });
+        }
+    }
+
+    /// What the disk did not take becomes gaps, to be recorded by the next commit that succeeds.
+    pub(super) fn give_up_held(&mut self) {
+        let reason = self.state.reason();
+        let mut items: Vec<Append> = Vec::new();
+        for batch in std::mem::take(&mut self.held) {
+            if let Some(done) = batch.done {
+                let _gone = done.send(false);
+            }
+            for item in batch.items {
+                give_up(&mut items, item, reason);
+            }
+        }
+        let bytes = items.iter().map(Append::bytes).sum();
+        self.held.push(Batch { items, bytes, done: None });
+    }
+}
+
+/// What an error of the system means for the buffer.
+fn named(error: &Error, said: String) -> State {
+    match error.kind() {
+        ErrorKind::ReadOnlyFilesystem => State::ReadOnly(said),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => State::DiskFull(said),
+        _ => State::DiskError(said),
+    }
+}
+
+/// Whether a file that knows `lane` up to `known` has to be told of an item. A gap may have grown over what it knows.
+fn is_unknown(item: &mut Append, of: Lane, known: u64) -> bool {
+    match item {
+        Append::Gap { lane, first, last, .. } if *lane == of => {
+            *first = (known + 1).max(*first);
+            first <= last
+        }
+        _ => item.range().is_none_or(|(lane, _, last)| lane != of || last > known),
+    }
+}
+
+/// Adds to `items` what remains of `item` when its frame is given up: one gap for each run, the latest catalogue.
+pub(super) fn give_up(items: &mut Vec<Append>, item: Append, why: GapReason) {
+    if matches!(item, Append::Catalogue { .. }) {
+        items.retain(|other| !matches!(other, Append::Catalogue { .. }));
+        items.push(item);
+        return;
+    }
+    let reason_here = if let Append::Gap { reason, .. } = item { reason } else { why };
+    let Some((lane_here, from, to)) = item.range() else { return };
+    let before = items.iter_mut().rev().find_map(|other| match other {
+        Append::Gap { lane, last, reason, .. } if *lane == lane_here => Some((last, *reason)),
+        _ => None,
+    });
+    match before {
+        Some((last, reason)) if reason == reason_here => *last = to,
+        _ => items.push(Append::Gap { lane: lane_here, first: from, last: to, reason: reason_here }),
+    }
+}
