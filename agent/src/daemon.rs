@@ -14,11 +14,13 @@ use lineside_protocols::event::{Earlier, Event, Kind};
 use lineside_protocols::health::SharedHealth;
 use lineside_protocols::wire::frame::{CompressError, Compressor};
 use lineside_protocols::wire::identity::{BootId, Epoch, Identity};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::assemble::{self, Plant};
+use crate::collect::watch::Footing;
 use crate::collect::{Collector, Intake, Origin};
 use crate::forward::{Forwarder, Keeper, Report, StoredCatalogue};
 use crate::status::{self, Status};
@@ -100,6 +102,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         Keeper::new(config.uplink.clone(), config.agent.id.clone(), report.clone(), clock::now, tell);
     let forwarder = Forwarder::new(
         config.uplink.clone(),
+        config.agent.id.clone(),
         clients,
         buffer.clone(),
         catalogue,
@@ -118,6 +121,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         started,
         buffer: buffer.clone(),
         report,
+        footing: collector.footing(),
         devices,
     };
     tracing::info!(agent = %config.agent.id, %epoch, devices = config.devices.len(), signals, "lineside is running");
@@ -222,6 +226,7 @@ struct Witness {
     started: Instant,
     buffer: Buffer,
     report: Report,
+    footing: watch::Receiver<Footing>,
     devices: Vec<Polled>,
 }
 
@@ -249,6 +254,7 @@ impl Witness {
             uplink: Some(self.report.uplink()),
             epoch: Some(self.epoch.clone()),
             devices: devices.collect(),
+            clock: status::Clock { state: self.footing.borrow().clock.to_string(), ..on_disk.clock },
             buffer: status::Buffer { time_to_full_s: time_to_full(&stats, uptime), ..on_disk.buffer },
             ..on_disk
         }

@@ -204,7 +204,7 @@ impl Buffer {
         stats.borrow().clone()
     }
 
-    async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, Unavailable> {
+    pub(crate) async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, Unavailable> {
         let _permit = self.0.requests.acquire().await.map_err(|_| Unavailable::Stopped)?;
         let (reply, answer) = oneshot::channel();
         self.0.queue.ask(request(reply));

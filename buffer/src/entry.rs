@@ -85,16 +85,19 @@ pub enum GapReason {
     Damaged,
     /// A person dropped it.
     Operator,
+    /// The cloud had accepted it and lost it again, and it is no longer here.
+    CloudLost,
 }
 
 impl GapReason {
-    const ALL: [GapReason; 6] = [
+    const ALL: [GapReason; 7] = [
         GapReason::BufferFull,
         GapReason::MaxAge,
         GapReason::QueueFull,
         GapReason::DiskError,
         GapReason::Damaged,
         GapReason::Operator,
+        GapReason::CloudLost,
     ];
 
     /// The word on the wire and in the file.
@@ -107,6 +110,7 @@ impl GapReason {
             GapReason::DiskError => "disk-error",
             GapReason::Damaged => "damaged",
             GapReason::Operator => "operator",
+            GapReason::CloudLost => "cloud-lost",
         }
     }
 }

@@ -10,6 +10,7 @@
 //! | file          | what lives there                                                            |
 //! |---------------|-----------------------------------------------------------------------------|
 //! | `buffer`      | [`Buffer`], the handle: append, peek, settle, close                         |
+//! | `uplink`      | what the uplink asks beyond that: the newest place, what the cloud lost             |
 //! | `queue`       | the bounded queue between the handles and the one thread that owns the file |
 //! | `writer/`     | that thread: group commit, acks in the next commit, a failing disk          |
 //! | `store/`      | the file: schema, transactions, reading out, settling, room, ledger, disk   |
@@ -28,6 +29,7 @@ mod stats;
 mod store;
 #[cfg(test)]
 mod tests;
+mod uplink;
 mod writer;
 
 pub use buffer::{AppendError, Buffer, DurableError, Settings, Unavailable};
@@ -36,3 +38,4 @@ pub use lane::Lane;
 pub use set_aside::{Decided, Decision, Selection, SetAside, SetAsideBlock};
 pub use stats::{Discrepancy, LaneStats, State, Stats, Written};
 pub use store::open::{EarlierEpoch, OpenError, Opened};
+pub use uplink::CloudLost;

@@ -15,6 +15,7 @@
 //! disk asks for is in `failing`.
 
 mod failing;
+mod lost;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -191,6 +192,12 @@ impl Writer {
                     None
                 });
                 let _gone = reply.send(catalogue);
+            }
+            Request::Newest { lane, reply } => {
+                let _gone = reply.send(self.store.newest(lane).ok());
+            }
+            Request::CloudLost { lane, epoch, lost, reply } => {
+                let _gone = reply.send(self.cloud_lost(lane, &epoch, &lost, now, now_ms));
             }
             Request::Quarantined { after, most, reply } => {
                 let _gone = reply.send(self.store.list_quarantine(after, most).map_err(unavailable));

@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
@@ -68,6 +69,8 @@ pub enum Validity {
     Expired,
     /// It begins in 2098.
     NotYet,
+    /// From 2020 until so many days from now.
+    Days(u16),
 }
 
 /// One certificate authority with a key that is never written.
@@ -139,13 +142,17 @@ impl Pki {
         params.extended_key_usages = vec![usage];
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.use_authority_key_identifier_extension = true;
-        let (from, to) = match validity {
-            Validity::Now => (2020, 2099),
-            Validity::Expired => (2020, 2021),
-            Validity::NotYet => (2098, 2099),
+        let year = |year| date_time_ymd(year, 1, 1);
+        let in_days = |days: u16| {
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            year(1970) + Duration::from_secs(now.as_secs() + u64::from(days) * 86_400)
         };
-        params.not_before = date_time_ymd(from, 1, 1);
-        params.not_after = date_time_ymd(to, 1, 1);
+        (params.not_before, params.not_after) = match validity {
+            Validity::Now => (year(2020), year(2099)),
+            Validity::Expired => (year(2020), year(2021)),
+            Validity::NotYet => (year(2098), year(2099)),
+            Validity::Days(days) => (year(2020), in_days(days)),
+        };
         let key = KeyPair::generate().map_err(failed)?;
         let certificate = params.signed_by(&key, &self.issuer).map_err(failed)?;
         let at = |extension: &str| self.directory.join(format!("{stem}.{extension}"));

@@ -8,7 +8,7 @@ use testbed_support::*;
 
 fn accepted(first: u64, last: u64, highest: u64, duplicates: u64) -> Value {
     json!({"agent": AGENT, "epoch": EPOCH, "lane": "readings", "accepted": [[first, last]], "highest": highest,
-           "duplicates": duplicates, "rejected": [], "limits": {"max_bytes": 4 << 20}})
+           "duplicates": duplicates, "held": [], "rejected": [], "limits": {"max_bytes": 4 << 20}})
 }
 
 #[tokio::test]

@@ -23,7 +23,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 pub use self::sealer::{Origin, Sealer};
-use self::watch::Watch;
+use self::watch::{Footing, Watch};
 use crate::clock::{self, Clocks};
 
 /// Scans that may wait for the collector: at 125 signals a scan about 4 MB, at 300 000 readings/s 0.4 s.
@@ -90,6 +90,7 @@ pub struct Collector {
     sealer: Sealer,
     watch: Watch,
     clocks: fn() -> Clocks,
+    footing: tokio::sync::watch::Sender<Footing>,
     scans: mpsc::Receiver<Scan>,
     events: mpsc::Receiver<Event>,
     lost: Arc<Lost>,
@@ -106,7 +107,14 @@ impl Collector {
         let intake = Intake { scans: scans_in, events: events_in, lost: Arc::clone(&lost) };
         let watch = Watch::new(origin.boot, clocks());
         let sealer = Sealer::new(origin, compressor, watch.footing());
-        (Collector { sealer, watch, clocks, scans, events, lost, buffer }, intake)
+        let footing = tokio::sync::watch::Sender::new(watch.footing());
+        (Collector { sealer, watch, clocks, footing, scans, events, lost, buffer }, intake)
+    }
+
+    /// What the times of the blocks stand on, as it changes.
+    #[must_use]
+    pub fn footing(&self) -> tokio::sync::watch::Receiver<Footing> {
+        self.footing.subscribe()
     }
 
     /// Collects until every [`Intake`] is gone, then commits what is left.
@@ -157,6 +165,7 @@ impl Collector {
             self.sealer.push_event(Event { time: clocks.wall, kind }, now);
         }
         self.sealer.stand_on(footing);
+        self.footing.send_replace(footing);
     }
 
     fn hand_over(&mut self, appends: Vec<Append>, now: Instant) {

@@ -99,6 +99,26 @@ impl Report {
         self.change(|uplink| uplink.last_error = Some(Problem { at, text: format!("set aside: {why}") }));
     }
 
+    /// The cloud wants some of it later; the rest goes on.
+    pub fn put_off(&self, why: &str) {
+        let problem = Problem { at: (self.clock)().0, text: format!("put off: {why}") };
+        let news = self.change(|uplink| {
+            let same = uplink.last_error.as_ref().is_some_and(|before| before.text == problem.text);
+            uplink.last_error = Some(problem);
+            !same
+        });
+        if news {
+            tracing::warn!(why, "uplink: put off; it is kept and tried again, the rest goes on");
+        }
+    }
+
+    /// The cloud has lost what it had accepted.
+    pub fn cloud_lost(&self, why: String) {
+        let at = (self.clock)().0;
+        tracing::error!(why, "uplink: data is lost on the other side");
+        self.change(|uplink| uplink.last_error = Some(Problem { at, text: why }));
+    }
+
     /// The cloud, or the way to it, did not.
     pub fn failed(&self, state: UplinkState, why: &str) {
         let problem = Problem { at: (self.clock)().0, text: why.to_owned() };

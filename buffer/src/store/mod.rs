@@ -15,6 +15,7 @@ mod append;
 pub(crate) mod decide;
 pub(crate) mod disk;
 mod ledger;
+mod lost;
 pub(crate) mod offline;
 pub(crate) mod open;
 mod quarantine;
@@ -67,6 +68,7 @@ pub(crate) struct Store {
     settled_blocks: u64,
     /// Whether the open transaction has added a row of `gaps` or `quarantine`.
     new_notices: bool,
+    told: lost::Told,
 }
 
 impl Store {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 
-use super::{Epoch, Store, disk, ledger, schema};
+use super::{Epoch, Store, disk, ledger, lost, schema};
 use crate::flight::Flight;
 use crate::lane::Lane;
 
@@ -202,6 +202,7 @@ pub(crate) fn open(
         evicted: false,
         settled_blocks: 0,
         new_notices: false,
+        told: lost::Told::default(),
     };
     Ok((store, opened))
 }

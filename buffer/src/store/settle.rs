@@ -92,7 +92,11 @@ impl Store {
         let totals = *self.books.totals.get(lane);
         let (mut in_gaps, mut in_notices) = (0, 0);
         if totals.gaps > 0 {
-            in_gaps = self.cut_gaps(range)?;
+            let told = self.cut_gaps(range)?;
+            in_gaps = told.iter().map(|(first, last)| last - first + 1).sum();
+            if !held {
+                self.told.remember(lane, epoch, told);
+            }
         }
         if held && in_gaps > 0 {
             let count = signed(in_gaps);
@@ -114,8 +118,8 @@ impl Store {
         Ok(in_gaps + in_notices)
     }
 
-    /// Takes a range out of the gap rows. Returns how many numbers were there.
-    fn cut_gaps(&mut self, range: Flown) -> Result<u64> {
+    /// Takes a range out of the gap rows. Returns what of it was there.
+    fn cut_gaps(&mut self, range: Flown) -> Result<Vec<(u64, u64)>> {
         let Flown { lane, epoch, first, last } = range;
         let sql = "DELETE FROM gaps WHERE lane = ?1 AND epoch = ?2 AND first <= ?4 AND last >= ?3
                    AND first >= coalesce((SELECT max(first) FROM gaps WHERE lane = ?1 AND epoch = ?2 AND first <= ?3), 0)
@@ -128,18 +132,18 @@ impl Store {
                 cut.push((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
             }
         }
-        let mut numbers = 0;
+        let mut taken = Vec::new();
         for (from, to, reason, at_ms) in cut {
             self.books.totals.get_mut(lane).gaps -= 1;
             let mut left = Ranges::whole(from, to);
-            numbers += left.cut(first, last).numbers();
+            taken.extend(left.cut(first, last).iter());
             for (from, to) in left.iter() {
                 let sql = "INSERT INTO gaps (lane, epoch, first, last, reason, at_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
                 self.conn.prepare_cached(sql)?.execute(params![lane.code(), epoch, from, to, reason, at_ms])?;
                 self.books.totals.get_mut(lane).gaps += 1;
             }
         }
-        Ok(numbers)
+        Ok(taken)
     }
 }
 

@@ -115,7 +115,7 @@ struct LedgerRow {
     dropped: u64,
 }
 
-fn owed_ranges(conn: &Connection, lane: Lane, epoch: i64) -> Result<Vec<(u64, u64)>> {
+pub(super) fn owed_ranges(conn: &Connection, lane: Lane, epoch: i64) -> Result<Vec<(u64, u64)>> {
     let sql = "SELECT epoch, first, count, catalogue, owed, frame FROM blocks WHERE lane = ?1 AND epoch = ?2";
     let mut statement = conn.prepare(sql)?;
     let mut rows = statement.query(params![lane.code(), epoch])?;
@@ -126,7 +126,7 @@ fn owed_ranges(conn: &Connection, lane: Lane, epoch: i64) -> Result<Vec<(u64, u6
     Ok(owed)
 }
 
-fn ranges(conn: &Connection, sql: &str, lane: Lane, epoch: i64) -> Result<Vec<(u64, u64)>> {
+pub(super) fn ranges(conn: &Connection, sql: &str, lane: Lane, epoch: i64) -> Result<Vec<(u64, u64)>> {
     conn.prepare(sql)?.query_map(params![lane.code(), epoch], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
 }
 

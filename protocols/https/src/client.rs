@@ -10,7 +10,7 @@ use lineside_protocols::sample::UnixMillis;
 use lineside_protocols::uplink::{Encoding, Settings};
 use lineside_protocols::wire::contract::{self, Lanes, ReadError, Whoami};
 use lineside_protocols::wire::verdict::{Answer, Failure, Outcome, Sent};
-use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName, RETRY_AFTER};
+use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, DATE, HeaderName, RETRY_AFTER};
 use reqwest::{RequestBuilder, Response};
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep};
@@ -182,10 +182,12 @@ impl Client {
         self.line.answered();
         self.note(path, Announcement::of(path, response.headers()));
         let header = |name| Some(response.headers().get(name)?.to_str().ok()?.to_owned());
+        // Two dates of one clock: how wrong this gateway's own is does not matter.
+        let sent = header(DATE).and_then(|date| contract::http_date(&date)).unwrap_or_else(now);
         let mut answer = Answer {
             status: response.status().as_u16(),
             content_type: header(CONTENT_TYPE),
-            retry_after: header(RETRY_AFTER).and_then(|value| contract::retry_after(&value, now())),
+            retry_after: header(RETRY_AFTER).and_then(|value| contract::retry_after(&value, sent)),
             body: Vec::new(),
         };
         match bounded(response).await.map_err(failed)? {

@@ -10,7 +10,8 @@
 //!
 //! Tolerance: members that are not listed are ignored, a missing list or `null` (what Go writes for an empty slice)
 //! is an empty one. Bounds: [`MAX_ANSWER_BYTES`]; of a list longer than [`MAX_LIST`] the rest is ignored, which is safe
-//! for each of them (what the agent did not read as accepted it sends again); depth is bounded by `serde_json`.
+//! for each of them (what the agent did not read as accepted it sends again, what it did not read as lost it does not
+//! give up); depth is bounded by `serde_json`.
 
 mod retry_after;
 
@@ -20,7 +21,7 @@ use std::time::Duration;
 use serde::de::{DeserializeOwned, IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-pub use retry_after::retry_after;
+pub use retry_after::{http_date, retry_after};
 
 use crate::ranges::Range;
 
@@ -124,6 +125,9 @@ pub struct Accepted {
     /// How many of the accepted it already had.
     #[serde(default)]
     pub duplicates: u64,
+    /// Numbers of gap and quarantined lines for which it holds data already, and goes on accounting for as data.
+    #[serde(default, deserialize_with = "list")]
+    pub held: Vec<Range>,
     /// What it did not take.
     #[serde(default, deserialize_with = "list")]
     pub rejected: Vec<Rejected>,

@@ -28,17 +28,20 @@ pub enum GapReason {
     Damaged,
     /// A person dropped them.
     Operator,
+    /// The cloud had accepted them and lost them again, and they are no longer here.
+    CloudLost,
 }
 
 impl GapReason {
     /// Every reason.
-    pub const ALL: [GapReason; 6] = [
+    pub const ALL: [GapReason; 7] = [
         GapReason::BufferFull,
         GapReason::MaxAge,
         GapReason::QueueFull,
         GapReason::DiskError,
         GapReason::Damaged,
         GapReason::Operator,
+        GapReason::CloudLost,
     ];
 
     /// As on the wire: `buffer-full`, `max-age`, …
@@ -51,6 +54,7 @@ impl GapReason {
             GapReason::DiskError => "disk-error",
             GapReason::Damaged => "damaged",
             GapReason::Operator => "operator",
+            GapReason::CloudLost => "cloud-lost",
         }
     }
 }

@@ -4,6 +4,7 @@
 //! | answer | verdict |
 //! |---|---|
 //! | 2xx, JSON, our agent, epoch and lane, some of our numbers | [`Verdict::Settled`] |
+//! | the same, but nothing of it taken and all of it, or some, to be sent later | [`Verdict::Later`] |
 //! | any other 2xx (captive portal, proxy page) | [`Verdict::Wait`] |
 //! | 400, 422 with problem `malformed`, `invalid-record` | [`Verdict::Bisect`] |
 //! | 408, 429, 5xx, timeout, no connection | [`Verdict::Wait`] |
@@ -31,15 +32,26 @@ use crate::ranges::{self, Range};
 /// What is to be done about a batch. What is neither accepted nor refused is still owed.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
-    /// The cloud took some of it, or refused some for good. The three lists share no number, lie within what was sent,
-    /// and one of the first two holds at least one: a batch that is settled has made progress.
+    /// The cloud took some of it, or refused some for good. The four lists share no number, lie within what was sent,
+    /// and one of `accepted`, `held` and `rejected` holds at least one: a batch that is settled has made progress.
     Settled {
         /// To be deleted.
         accepted: Vec<Range>,
+        /// To be deleted too: gap and quarantined lines over data that the cloud holds.
+        held: Vec<Range>,
         /// To be quarantined.
         rejected: Vec<Refused>,
         /// To be sent again later.
         retry: Vec<Range>,
+        /// To be kept by later requests.
+        limits: Option<Limits>,
+    },
+    /// The cloud takes nothing of it now, and some of it later: that waits, and nothing else.
+    Later {
+        /// To be sent again later; at least one, within what was sent.
+        retry: Vec<Range>,
+        /// Why, for a person.
+        why: String,
         /// To be kept by later requests.
         limits: Option<Limits>,
     },
@@ -99,6 +111,12 @@ pub struct Refused {
 pub enum CatalogueVerdict {
     /// The cloud has it.
     Stored,
+    /// The cloud takes everything but this: it is too large, or not what the cloud takes for a catalogue. Only the blocks
+    /// that refer to it wait.
+    Refused {
+        /// What to say to a person.
+        why: String,
+    },
     /// As [`Verdict::Wait`].
     #[expect(missing_docs, reason = "as there")]
     Wait { after: Option<Duration>, why: String },
@@ -125,17 +143,21 @@ pub fn verdict(outcome: &Outcome, sent: &Sent) -> Verdict {
     own.unwrap_or_else(|| paused(answer, &problem).into())
 }
 
-/// The same for the answer to a catalogue that was put: 200 or 201, and everything else as the table has it.
+/// The same for the answer to a catalogue that was put: 200 or 201; 413, and a problem of the ingest API
+/// with 400, 409 or 422, are about this catalogue; everything else as the table has it.
 #[must_use]
 pub fn catalogue_verdict(outcome: &Outcome) -> CatalogueVerdict {
     let answer = match outcome {
         Outcome::Failed(failure) => return failed(failure).into(),
         Outcome::Answered(answer) => answer,
     };
+    let problem = answer.problem();
     match answer.status {
         200 | 201 if !answer.is("text/html") => CatalogueVerdict::Stored,
         200..=299 => CatalogueVerdict::Wait { after: None, why: not_ours(answer, "not an answer to a catalogue") },
-        _ => paused(answer, &answer.problem()).into(),
+        400 | 409 | 422 if problem.known_type().is_some() => CatalogueVerdict::Refused { why: said(answer, &problem) },
+        413 => CatalogueVerdict::Refused { why: said(answer, &problem) },
+        _ => paused(answer, &problem).into(),
     }
 }
 
@@ -218,12 +240,16 @@ fn settled(answer: &Answer, sent: &Sent) -> Verdict {
         }
         taken = ranges::normalise(taken);
     }
-    let accepted = ranges::subtract(&of_ours(said.accepted), &taken);
-    if accepted.is_empty() && rejected.is_empty() {
+    let all = ranges::subtract(&of_ours(said.accepted), &taken);
+    if all.is_empty() && rejected.is_empty() {
         let why = said.rejected.iter().find_map(|part| part.detail.as_deref()).unwrap_or("no reason given");
-        return wait(&format!("it took nothing of {}-{}: {}", sent.first, sent.last, Line(why)));
+        let why = format!("it took nothing of {}-{}: {}", sent.first, sent.last, Line(why));
+        return if retry.is_empty() { wait(&why) } else { Verdict::Later { retry, why, limits: said.limits } };
     }
-    Verdict::Settled { accepted, rejected, retry, limits: said.limits }
+    // Held is what was accepted, in another way: it counts only where both say so.
+    let accepted = ranges::subtract(&all, &of_ours(said.held));
+    let held = ranges::subtract(&all, &accepted);
+    Verdict::Settled { accepted, held, rejected, retry, limits: said.limits }
 }
 
 fn names(epoch: &str, lane: &str, sent: &Sent) -> bool {

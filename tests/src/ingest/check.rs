@@ -174,7 +174,8 @@ fn is_reason(text: &str) -> bool {
 
 /// Checks why numbers are missing.
 pub(super) fn gap_reason(reason: &str) -> Result<(), Problem> {
-    const KNOWN: [&str; 6] = ["buffer-full", "max-age", "queue-full", "disk-error", "damaged", "operator"];
+    const KNOWN: [&str; 7] =
+        ["buffer-full", "max-age", "queue-full", "disk-error", "damaged", "operator", "cloud-lost"];
     if KNOWN.contains(&reason) {
         return Ok(());
     }

@@ -1,8 +1,10 @@
 //! The contract's four requests, and what stands before them: reading the body within its bound, the log, the script.
 
+use std::convert::Infallible;
 use std::future::{pending, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, Extension, Path, Query, Request, State};
@@ -11,7 +13,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
-use hyper::body::Body as _;
+use hyper::body::{Body as _, Frame};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -80,6 +82,7 @@ async fn receive(
         version: format!("{:?}", parts.version),
         idempotency_key: header("idempotency-key"),
         traceparent: header("traceparent"),
+        request_id: header("x-request-id"),
         content_encoding: header("content-encoding"),
         body_sha256: hexadecimal(&Sha256::digest(&body)),
         body_bytes: body.len(),
@@ -90,6 +93,7 @@ async fn receive(
     let answer = shared.desk.next(route);
     match answer {
         Answer::Fixed { status, headers, body } => return fixed(status, headers, body),
+        Answer::Flood { status, bytes } => return flood(status, bytes),
         Answer::Hang => return pending().await,
         Answer::Close => return cut(&peer).await,
         _ => {}
@@ -145,6 +149,31 @@ fn fixed(status: u16, headers: Vec<(String, String)>, body: Vec<u8>) -> Response
     response
 }
 
+/// A list of numbers that has no end for whoever reads all of it.
+fn flood(status: u16, bytes: u64) -> Response {
+    let mut response = Response::new(Body::new(Flood { left: bytes }));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+struct Flood {
+    left: u64,
+}
+
+impl hyper::body::Body for Flood {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        const PART: &[u8] = &[b'['; 64 << 10];
+        let length = PART.len().min(usize::try_from(self.left).unwrap_or(PART.len()));
+        self.left -= length as u64;
+        let part = PART.get(..length).filter(|part| !part.is_empty());
+        Poll::Ready(part.map(|part| Ok(Frame::data(Bytes::from_static(part)))))
+    }
+}
+
 async fn batches(
     State(shared): State<Arc<Shared>>,
     rejections: Option<Extension<Rejections>>,
@@ -159,7 +188,7 @@ async fn batches(
     blocking(move || {
         let text = text(&shared, Some(coding), &body)?;
         let batch = Batch::parse(&body, coding, &text, &key, &shared.store)?;
-        let Accepted { ranges, highest, duplicates } = shared.store.accept(&batch, &rejected)?;
+        let Accepted { ranges, highest, duplicates, held } = shared.store.accept(&batch, &rejected)?;
         let rejected = rejected.iter().map(|slice| {
             let Rejected { first, last, kind, detail, retryable } = slice;
             json!({"first": first, "last": last, "type": kind, "detail": detail, "retryable": retryable})
@@ -170,7 +199,7 @@ async fn batches(
         }
         Ok(Json(json!({
             "agent": batch.agent, "epoch": batch.epoch, "lane": batch.lane.name(), "accepted": ranges,
-            "highest": highest, "duplicates": duplicates, "rejected": rejected.collect::<Vec<_>>(), "limits": limits,
+            "highest": highest, "duplicates": duplicates, "held": held, "rejected": rejected.collect::<Vec<_>>(), "limits": limits,
         })))
     })
     .await

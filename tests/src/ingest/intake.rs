@@ -42,10 +42,11 @@ pub(super) fn take_in(
     }
     let stored = insert_entries(&transaction, lane, batch, &known, &refused)?;
     let taken = ranges::without(batch.range, &refused);
+    let held = held(&transaction, lane, batch, &taken)?;
     account(&transaction, lane, &mut known, &taken)?;
     let highest = highest(&transaction, lane)?;
     transaction.commit().map_err(StoreError::from)?;
-    Ok((Accepted { ranges: taken, highest, duplicates }, stored))
+    Ok((Accepted { ranges: taken, highest, duplicates, held }, stored))
 }
 
 pub(super) fn lane_id(transaction: &Transaction<'_>, agent: &str, epoch: &str, lane: Lane) -> Result<i64, StoreError> {
@@ -133,6 +134,27 @@ fn insert_entries(
         }
     }
     Ok(stored)
+}
+
+/// The numbers of gap and quarantined lines of `batch`, as far as they are taken, that are held as data. They stay what
+/// they are, and the agent hears so.
+fn held(
+    transaction: &Transaction<'_>,
+    lane: i64,
+    batch: &Batch<'_>,
+    taken: &[Range],
+) -> Result<Vec<Range>, StoreError> {
+    let mut held = Vec::new();
+    for incoming in &batch.lines {
+        if let Content::Gap(_) | Content::Quarantined(_) = incoming.line.content {
+            for entry in query::overlapping(transaction, lane, incoming.line.range)? {
+                for known in ranges::within(entry.range(), &[incoming.line.range]) {
+                    ranges::within(known, taken).into_iter().for_each(|range| ranges::insert(&mut held, range));
+                }
+            }
+        }
+    }
+    Ok(held)
 }
 
 /// The numbers of `batch` that are held with other content. What is accounted for by a gap or a quarantined line has

@@ -7,8 +7,9 @@
 //! `query`, `decode` and `clock`.
 //!
 //! The first statement about a number stands: what comes again is trimmed and counted in `duplicates`, other content
-//! under the same number is a `conflict`, and a gap line over numbers that are held, or a block over a gap, changes
-//! nothing.
+//! under the same number is a `conflict`, and a gap or quarantined line over numbers that are held changes nothing: the
+//! answer names them as `held`. Nor does a block over a gap: that is a duplicate, for the agent has counted those
+//! numbers as dropped.
 
 mod batch;
 mod body;

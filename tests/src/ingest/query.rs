@@ -50,6 +50,11 @@ pub(super) struct Entry {
 }
 
 impl Entry {
+    /// First and last number.
+    pub(super) fn range(&self) -> Range {
+        self.range
+    }
+
     fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Entry { range: (row.get(0)?, row.get(1)?), body: row.get(2)?, start: row.get(3)?, length: row.get(4)? })
     }

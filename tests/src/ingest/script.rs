@@ -52,6 +52,13 @@ pub enum Answer {
         /// Any bytes.
         body: Vec<u8>,
     },
+    /// With this status, as JSON, and with so many bytes of it; nothing is stored.
+    Flood {
+        /// HTTP status.
+        status: u16,
+        /// Longer than anybody should read.
+        bytes: u64,
+    },
     /// As the contract says, but these numbers are neither stored nor accepted. Only for batches.
     Reject(Vec<Rejected>),
     /// Stored, and the connection is cut before the answer: a lost acknowledgement.
@@ -138,6 +145,8 @@ pub struct Request {
     pub idempotency_key: Option<String>,
     /// Of the header.
     pub traceparent: Option<String>,
+    /// `x-request-id`.
+    pub request_id: Option<String>,
     /// Of the header.
     pub content_encoding: Option<String>,
     /// SHA-256 of the body as sent, hexadecimal.

@@ -96,6 +96,8 @@ pub(super) struct Accepted {
     pub(super) ranges: Vec<Range>,
     pub(super) highest: u64,
     pub(super) duplicates: u64,
+    /// Numbers of gap and quarantined lines for which there is data already.
+    pub(super) held: Vec<Range>,
 }
 
 impl Store {

@@ -187,6 +187,7 @@ async fn a_clock_that_jumps_an_hour_back_and_forward_loses_and_reorders_nothing(
     more(&site, 50).await;
     for (jump, off) in [-HOUR, 0, HOUR].into_iter().enumerate() {
         clock.set(off, false);
+        clock_is(&daemon, "stepped").await;
         site.received("the jump", |_| told(&site, "stepped").len() == jump + 1).await;
         more(&site, 50).await;
     }

@@ -189,6 +189,13 @@ impl Daemon {
         panic!("waited for {what}; the last status was {last:#?}\n{log}");
     }
 
+    /// The most memory that it ever had, in KiB (`VmHWM`, proc_pid_status(5)).
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim_end_matches("kB").trim().parse().unwrap()
+    }
+
     /// SIGTERM; what it exits with, and its status afterwards, from the file.
     pub(crate) fn stop(mut self) -> (ExitStatus, Value) {
         let signalled = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();

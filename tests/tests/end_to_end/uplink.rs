@@ -5,7 +5,9 @@ mod answers;
 mod contract;
 mod identity;
 mod narrowing;
+mod notices;
 mod resend;
+mod rotation;
 mod source;
 
 use std::hash::{BuildHasher as _, RandomState};
@@ -70,6 +72,11 @@ fn state(status: &Value) -> &str {
 /// The text of `uplink.last_error`.
 fn last_error(status: &Value) -> &str {
     status["uplink"]["last_error"]["text"].as_str().unwrap_or_default()
+}
+
+/// The texts of `uplink.notices`.
+fn notices(status: &Value) -> Vec<&str> {
+    status["uplink"]["notices"].as_array().unwrap().iter().map(|notice| notice["text"].as_str().unwrap()).collect()
 }
 
 fn readings(status: &Value) -> Ledger {

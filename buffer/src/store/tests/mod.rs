@@ -3,6 +3,7 @@
 mod ageing;
 mod deciding;
 mod losing;
+mod lost;
 mod model;
 mod opening;
 mod reading;

@@ -109,6 +109,10 @@ async fn retry_after_is_read() {
         pair(Script::Answer("HTTP/1.1 503 Any\r\nretry-after: 7\r\ncontent-length: 0\r\n\r\n".into())).await;
     let wait = verdict(&post(&client).await, &sent());
     assert!(matches!(wait, Verdict::Wait { after: Some(wait), .. } if wait == Duration::from_secs(7)), "{wait:?}");
+    let dates = "date: Sun, 06 Nov 1994 08:49:37 GMT\r\nretry-after: Sun, 06 Nov 1994 08:50:07 GMT";
+    cloud.play(Script::Answer(format!("HTTP/1.1 503 Any\r\n{dates}\r\ncontent-length: 0\r\n\r\n")));
+    let wait = verdict(&post(&client).await, &sent());
+    assert!(matches!(wait, Verdict::Wait { after: Some(wait), .. } if wait == Duration::from_secs(30)), "{wait:?}");
     cloud.play(Script::answer(503, "text/html", ""));
     assert!(matches!(verdict(&post(&client).await, &sent()), Verdict::Wait { after: None, .. }), "control");
 }

@@ -8,8 +8,8 @@ use super::MAX_RETRY_AFTER;
 use crate::sample::UnixMillis;
 
 /// The wait that a `Retry-After` (RFC 9110, 10.2.3) asks for: seconds, or a date in one of the three forms of
-/// RFC 9110, 5.6.7, as seen from `now`. At most [`MAX_RETRY_AFTER`]; none if it is neither. A date that has passed
-/// asks for no wait.
+/// RFC 9110, 5.6.7, as seen from `now`: the answer's own `Date`, where it has one, for a gateway's clock may be wrong.
+/// At most [`MAX_RETRY_AFTER`]; none if it is neither. A date that has passed asks for no wait.
 #[must_use]
 pub fn retry_after(value: &str, now: UnixMillis) -> Option<Duration> {
     let value = value.trim_matches([' ', '\t']);
@@ -23,7 +23,9 @@ pub fn retry_after(value: &str, now: UnixMillis) -> Option<Duration> {
     Some(wait.min(MAX_RETRY_AFTER))
 }
 
-fn http_date(text: &str) -> Option<UnixMillis> {
+/// A date in one of the three forms of RFC 9110, 5.6.7: what a `Date` says, for one.
+#[must_use]
+pub fn http_date(text: &str) -> Option<UnixMillis> {
     const FORMS: [&str; 3] = ["%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"];
     // The longest form, `Wednesday, 09-Sep-26 …`, has 33 bytes.
     let date = FORMS.iter().filter(|_| text.len() <= 40).find_map(|form| BrokenDownTime::parse(form, text).ok())?;

@@ -40,7 +40,7 @@ fn plain(status: u16) -> Verdict {
 }
 
 fn deleted(accepted: &[Range]) -> Verdict {
-    Verdict::Settled { accepted: accepted.to_vec(), rejected: vec![], retry: vec![], limits: None }
+    Verdict::Settled { accepted: accepted.to_vec(), held: vec![], rejected: vec![], retry: vec![], limits: None }
 }
 
 #[track_caller]
@@ -108,9 +108,28 @@ fn what_is_rejected_for_good_is_quarantined_and_what_is_not_is_sent_again() {
     let [Refused { range: (1050, 1050), problem, detail }] = rejected.as_slice() else { panic!("{rejected:?}") };
     assert_eq!((problem.as_str(), detail.as_str()), ("urn:lineside:problem:invalid-record", "no such signal"));
 
-    let nothing =
-        verdict_of(ok(r#""accepted":[],"rejected":[{"first":1001,"last":1100,"detail":"full","retryable":true}]"#));
-    assert!(matches!(&nothing, Verdict::Wait { why, .. } if why.contains("full")), "{nothing:?}");
+    let part =
+        |first: u64, again: bool| format!(r#"{{"first":{first},"last":1100,"detail":"full","retryable":{again}}}"#);
+    let nothing = |list: &str| verdict_of(ok(&format!(r#""accepted":[],"limits":{{}},"rejected":[{list}]"#)));
+    let later = nothing(&part(1051, true));
+    let Verdict::Later { retry, why, limits } = &later else { panic!("{later:?}") };
+    assert_eq!((retry.as_slice(), limits), (&[(1051, 1100)][..], &Some(Limits::default())));
+    assert!(why.contains("took nothing of 1001-1100: full"), "{why}");
+    waits(&nothing(&part(1101, true)));
+    assert!(matches!(nothing(&part(1051, false)), Verdict::Settled { .. }));
+}
+
+#[test]
+fn what_is_held_is_a_part_of_what_is_accepted() {
+    let of = |held: &str| match verdict_of(ok(&format!(r#""accepted":[[1001,1010],[1021,1030]],"held":{held}"#))) {
+        Verdict::Settled { accepted, held, .. } => (accepted, held),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(of("[]"), (vec![(1001, 1010), (1021, 1030)], vec![]), "control");
+    assert_eq!(of("null"), of("[]"));
+    assert_eq!(of("[[1005,1006]]"), (vec![(1001, 1004), (1007, 1010), (1021, 1030)], vec![(1005, 1006)]));
+    assert_eq!(of("[[1,1010],[1011,1020],[1031,9000]]"), (vec![(1021, 1030)], vec![(1001, 1010)]));
+    waits(&verdict_of(ok(r#""accepted":[],"held":[[1001,1010]]"#)));
 }
 
 #[test]
@@ -234,13 +253,20 @@ fn a_catalogue_is_stored_by_200_and_201_only() {
         (500, false),
         (302, true),
         (403, true),
-        (413, true),
+        (400, true),
         (409, true),
     ] {
         let verdict = of(answer(status, "application/json", "{}"));
         assert_eq!(matches!(verdict, CatalogueVerdict::Hold { .. }), holds, "{status}: {verdict:?}");
         assert_ne!(verdict, CatalogueVerdict::Stored);
     }
+    for status in [400, 409, 413, 422] {
+        let ours =
+            answer(status, "application/problem+json", r#"{"type":"urn:lineside:problem:malformed","detail":"no"}"#);
+        let why = format!("the ingest API answered {status}: no");
+        assert_eq!(of(ours), CatalogueVerdict::Refused { why });
+    }
+    assert!(matches!(of(answer(413, "text/html", "")), CatalogueVerdict::Refused { .. }), "a gateway's body limit");
     let failed = catalogue_verdict(&Outcome::Failed(Failure::Timeout("t".into())));
     assert_eq!(failed, CatalogueVerdict::Wait { after: None, why: "t".into() });
 }
@@ -265,18 +291,24 @@ fn near_answer() -> impl Strategy<Value = String> {
     let rejected = (range.clone(), any::<bool>())
         .prop_map(|((first, last), again)| format!(r#"{{"first":{first},"last":{last},"retryable":{again}}}"#));
     let accepted = range.prop_map(|(first, last)| format!("[{first},{last}]"));
-    let lists = (prop::collection::vec(accepted, 0..6), prop::collection::vec(rejected, 0..6));
-    lists.prop_map(|(accepted, rejected)| {
-        format!(r#""accepted":[{}],"rejected":[{}]"#, accepted.join(","), rejected.join(","))
+    let ranges = prop::collection::vec(accepted, 0..6);
+    let lists = (ranges.clone(), ranges, prop::collection::vec(rejected, 0..6));
+    lists.prop_map(|(accepted, held, rejected)| {
+        let (accepted, held, rejected) = (accepted.join(","), held.join(","), rejected.join(","));
+        format!(r#""accepted":[{accepted}],"held":[{held}],"rejected":[{rejected}]"#)
     })
 }
 
 fn check(verdict: &Verdict) -> Result<(), TestCaseError> {
     let named = match verdict {
-        Verdict::Settled { accepted, rejected, retry, .. } => {
-            prop_assert!(!accepted.is_empty() || !rejected.is_empty(), "no progress");
+        Verdict::Settled { accepted, held, rejected, retry, .. } => {
+            prop_assert!(!(accepted.is_empty() && held.is_empty() && rejected.is_empty()), "no progress");
             let parts = rejected.iter().map(|part| part.range);
-            accepted.iter().chain(retry).copied().chain(parts).collect()
+            accepted.iter().chain(held).chain(retry).copied().chain(parts).collect()
+        }
+        Verdict::Later { retry, .. } => {
+            prop_assert!(!retry.is_empty(), "nothing to wait for");
+            retry.clone()
         }
         Verdict::Conflict { ranges, .. } => ranges.clone(),
         _ => vec![],

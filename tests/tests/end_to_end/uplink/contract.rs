@@ -28,6 +28,11 @@ fn check(schema: &Validator, line: &str) -> Value {
     value
 }
 
+/// That an event is one of the OpenAPI file.
+pub(super) fn check_event(event: &Value) {
+    check(&schema("Event"), &event.to_string());
+}
+
 /// The bodies as they came, and the catalogues, from the receiver's database.
 fn received(site: &Site) -> (Vec<Vec<u8>>, Vec<String>) {
     let path = site.directory.path().join("cloud.db");
