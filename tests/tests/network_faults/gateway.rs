@@ -4,6 +4,7 @@
 mod limits;
 mod outage;
 mod refusal;
+mod rotation;
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};

@@ -14,6 +14,7 @@ mod connections;
 mod gateway;
 #[cfg(feature = "peers")]
 mod namespace;
+#[expect(dead_code, reason = "each test binary uses its part")]
 #[path = "../end_to_end/site.rs"]
 mod site;
 mod stage;
