@@ -41,7 +41,7 @@ impl Site {
     pub(crate) fn with(change: impl FnOnce(&mut Options)) -> Self {
         let directory = TempDir::with_prefix("lineside-test-").unwrap();
         let pki = Pki::new(directory.path().join("pki")).unwrap();
-        let server = pki.server(&["localhost", "127.0.0.1", "10.77.0.1", "fd77::1"]).unwrap();
+        let server = pki.server(&["localhost", "127.0.0.1", "10.77.0.1", "fd77::1", "ingest.test"]).unwrap();
         let client = pki.client("gw-test").unwrap();
         let database = directory.path().join("cloud.db");
         let mut options = Options { allow: vec![PINNED], ..Options::new(&pki, server, database) };
