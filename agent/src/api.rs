@@ -1,5 +1,15 @@
 //! The local API: HTTP over a Unix socket in the buffer's directory. No port is opened. What it answers is
-//! [`crate::status`]; who asks it is [`crate::cli`].
+//! [`crate::status`] and [`crate::quarantine`]; who asks it is [`crate::cli`].
+//!
+//! ```text
+//! GET  /v1/status                the whole document
+//! GET  /v1/buffer                its members `agent`, `lanes` and `buffer`
+//! GET  /v1/quarantine?after=ID   a page of entries behind ID
+//! GET  /v1/quarantine/ID         one, with its line
+//! POST /v1/quarantine/retry      {"ids":[…]} or {"all":true}: owed again
+//! POST /v1/quarantine/drop       the same: given up, and counted as dropped
+//! ```
+//! 404 names no entry; 400 and 503 say in `error` why nothing was done.
 
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
@@ -7,11 +17,17 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use axum::routing::get;
+use axum::extract::{Path as Segment, Query};
+use axum::http::StatusCode;
+use axum::routing::{get, post};
 use axum::{Json, Router};
+use lineside_buffer::{Buffer, Decision, Selection, Unavailable};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use tokio::net::UnixListener;
 
-use crate::status::Status;
+use crate::quarantine::{MOST_IDS, Outcome, PAGE, Page, Request, Shown};
+use crate::status::{self, Status};
 
 /// Owner and group may connect: a shop-floor tool is let in by its group.
 const SOCKET_MODE: u32 = 0o660;
@@ -50,16 +66,106 @@ pub fn listen(path: &Path) -> Result<UnixListener, ListenError> {
     bind().map_err(|source| ListenError { path: path.to_owned(), source })
 }
 
+/// The part of the status that is the buffer's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BufferStatus {
+    /// `[agent] id`.
+    pub agent: String,
+    /// The ledger.
+    pub lanes: Vec<status::Lane>,
+    /// The store.
+    pub buffer: status::Buffer,
+}
+
+impl From<Status> for BufferStatus {
+    fn from(Status { agent, lanes, buffer, .. }: Status) -> Self {
+        BufferStatus { agent, lanes, buffer }
+    }
+}
+
+/// What is told instead of an answer.
+#[derive(Debug, Serialize, Deserialize)]
+struct Refusal {
+    error: String,
+}
+
+type Answer<T> = Result<Json<T>, (StatusCode, Json<Refusal>)>;
+
+fn refuse(status: StatusCode, error: impl std::fmt::Display) -> (StatusCode, Json<Refusal>) {
+    (status, Json(Refusal { error: error.to_string() }))
+}
+
+fn unavailable(error: Unavailable) -> (StatusCode, Json<Refusal>) {
+    refuse(StatusCode::SERVICE_UNAVAILABLE, error)
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Behind {
+    after: i64,
+}
+
 /// Answers until the future is dropped.
 ///
 /// # Errors
 /// Those of the listener.
-pub async fn serve(listener: UnixListener, status: Arc<dyn Fn() -> Status + Send + Sync>) -> io::Result<()> {
-    let router = Router::new().route("/v1/status", get(async move || Json(status())));
+pub async fn serve(
+    listener: UnixListener,
+    status: Arc<dyn Fn() -> Status + Send + Sync>,
+    buffer: Buffer,
+) -> io::Result<()> {
+    let of_buffer = Arc::clone(&status);
+    let (list, show, retry, drop) = (buffer.clone(), buffer.clone(), buffer.clone(), buffer);
+    let router = Router::new()
+        .route("/v1/status", get(async move || Json(status())))
+        .route("/v1/buffer", get(async move || Json(BufferStatus::from(of_buffer()))))
+        .route("/v1/quarantine", get(async move |Query(Behind { after }): Query<Behind>| page(&list, after).await))
+        .route("/v1/quarantine/{id}", get(async move |Segment(id): Segment<i64>| shown(&show, id).await))
+        .route(
+            "/v1/quarantine/retry",
+            post(async move |Json(request): Json<Request>| decide(&retry, request, Decision::Retry).await),
+        )
+        .route(
+            "/v1/quarantine/drop",
+            post(async move |Json(request): Json<Request>| decide(&drop, request, Decision::Drop).await),
+        );
     axum::serve(listener, router).await
 }
 
-/// Why the daemon did not tell its status.
+async fn page(buffer: &Buffer, after: i64) -> Answer<Page> {
+    let entries = buffer.quarantined(after, PAGE + 1).await.map_err(unavailable)?;
+    Ok(Json(Page::of(entries)))
+}
+
+async fn shown(buffer: &Buffer, id: i64) -> Answer<Shown> {
+    match buffer.set_aside(id).await.map_err(unavailable)? {
+        Some(block) => Ok(Json(block.into())),
+        None => Err(refuse(StatusCode::NOT_FOUND, format!("the quarantine has no entry {id}"))),
+    }
+}
+
+async fn decide(buffer: &Buffer, request: Request, decision: Decision) -> Answer<Outcome> {
+    let Request { ids, all } = request;
+    if ids.len() > MOST_IDS || all != ids.is_empty() {
+        let why = format!("either 1 to {MOST_IDS} ids, or all");
+        return Err(refuse(StatusCode::BAD_REQUEST, why));
+    }
+    let selection = if all { Selection::All } else { Selection::Ids(ids) };
+    let mut outcome = Outcome::default();
+    // The quarantine is bounded, and so is this: each round takes some out of it.
+    loop {
+        let decided = buffer.decide(selection.clone(), decision).await.map_err(unavailable)?;
+        let goes_on = decided.more && decided.entries > 0;
+        outcome.add(decided);
+        if !goes_on {
+            break;
+        }
+    }
+    tracing::info!(?decision, entries = outcome.entries, numbers = outcome.numbers, "a decision about the quarantine");
+    Ok(Json(outcome))
+}
+
+/// Why the daemon did not answer, or not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
     /// Nobody listens.
@@ -73,20 +179,35 @@ pub enum AskError {
     )]
     NotAllowed(PathBuf),
     /// Somebody listens and does not answer as a daemon of this version does.
-    #[error("the daemon on {} gave no status: {cause}; look at its log (journalctl -u lineside)", path.display())]
+    #[error("the daemon on {} gave no answer: {cause}; look at its log (journalctl -u lineside)", path.display())]
     NoAnswer {
         /// The socket.
         path: PathBuf,
         /// What was wrong.
         cause: String,
     },
+    /// It says why not.
+    #[error("the daemon refuses: {0}")]
+    Refused(String),
 }
 
-/// Asks a running daemon.
+/// Asks a running daemon for its status.
 ///
 /// # Errors
 /// See [`AskError`].
 pub async fn ask(socket: &Path) -> Result<Status, AskError> {
+    call(socket, "/v1/status", None::<&()>).await
+}
+
+/// Asks a running daemon: `GET`, or `POST` where there is something to say.
+///
+/// # Errors
+/// See [`AskError`].
+pub async fn call<T: DeserializeOwned>(
+    socket: &Path,
+    path: &str,
+    body: Option<&(impl Serialize + Sync)>,
+) -> Result<T, AskError> {
     // What the HTTP library says of a socket that it cannot open does not tell these apart.
     match UnixStream::connect(socket).map_err(|error| error.kind()) {
         Err(io::ErrorKind::PermissionDenied) => return Err(AskError::NotAllowed(socket.to_owned())),
@@ -96,13 +217,27 @@ pub async fn ask(socket: &Path) -> Result<Status, AskError> {
         _ => {}
     }
     let no_answer = |cause: String| AskError::NoAnswer { path: socket.to_owned(), cause };
+    let body = body.map(serde_json::to_vec).transpose().map_err(|error| no_answer(error.to_string()))?;
     let fetched = async {
         let client = reqwest::Client::builder().unix_socket(socket).timeout(ANSWER).build()?;
-        client.get("http://lineside/v1/status").send().await?.bytes().await
+        let url = format!("http://lineside{path}");
+        let request = match body {
+            Some(body) => client.post(url).header("content-type", "application/json").body(body),
+            None => client.get(url),
+        };
+        let response = request.send().await?;
+        Ok((response.status().is_success(), response.bytes().await?))
     };
-    let body = fetched.await.map_err(|error: reqwest::Error| no_answer(error.to_string()))?;
+    let (is_success, body) = fetched.await.map_err(|error: reqwest::Error| no_answer(error.to_string()))?;
+    if !is_success {
+        let refusal = serde_json::from_slice::<Refusal>(&body);
+        return Err(refusal.map_or_else(
+            |_| no_answer("an error without a reason".to_owned()),
+            |refusal| AskError::Refused(refusal.error),
+        ));
+    }
     serde_json::from_slice(&body).map_err(|error| no_answer(error.to_string()))
 }
 
-/// Longest wait for a status.
+/// Longest wait for an answer.
 const ANSWER: std::time::Duration = std::time::Duration::from_secs(5);

@@ -24,7 +24,7 @@ use crate::collect::watch::Footing;
 use crate::collect::{Collector, Intake, Origin};
 use crate::forward::{Forwarder, Keeper, Report, StoredCatalogue};
 use crate::status::{self, Status};
-use crate::{api, clock, memory};
+use crate::{api, budget, clock, memory};
 
 /// What the uplink gets for a last send.
 const LAST_SEND: Duration = Duration::from_secs(5);
@@ -35,8 +35,6 @@ const IN_USE: Duration = Duration::from_secs(2);
 /// How many earlier epochs the first event names. A daemon that is restarted all day in an outage must not fill the
 /// buffer with them.
 const EARLIER: usize = 32;
-/// From when on the rate of collection is known well enough.
-const MEASURED: Duration = Duration::from_secs(10);
 /// How long acknowledgements wait for an append to be committed with.
 const ACKS_WAIT: Duration = Duration::from_secs(1);
 
@@ -129,8 +127,9 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     memory::return_unused();
 
     let mut services = JoinSet::new();
+    let kept = buffer.clone();
     services.spawn(async move {
-        if let Err(error) = api::serve(listener, Arc::new(move || witness.status())).await {
+        if let Err(error) = api::serve(listener, Arc::new(move || witness.status()), kept).await {
             tracing::error!(%error, "the local API has stopped; `lineside status` has no answer until a restart");
         }
     });
@@ -268,21 +267,10 @@ impl Witness {
             epoch: Some(self.epoch.clone()),
             devices: devices.collect(),
             clock: status::Clock { state: self.footing.borrow().clock.to_string(), ..on_disk.clock },
-            buffer: status::Buffer { time_to_full_s: time_to_full(&stats, uptime), ..on_disk.buffer },
+            buffer: status::Buffer { time_to_full_s: budget::time_to_full(&stats), ..on_disk.buffer },
             ..on_disk
         }
     }
-}
-
-/// How long the buffer would last if nothing were delivered from now on, in seconds, at the rate since the start.
-/// Nothing is said before that is worth saying.
-fn time_to_full(stats: &Stats, uptime: Duration) -> Option<f64> {
-    if uptime < MEASURED || stats.written.bytes == 0 {
-        return None;
-    }
-    #[expect(clippy::cast_precision_loss, reason = "an estimate")]
-    let (free, written) = (stats.free_bytes as f64, stats.written.bytes as f64);
-    Some(free / written * uptime.as_secs_f64())
 }
 
 /// The status of a daemon that is not running: its stats.
@@ -313,6 +301,7 @@ fn on_disk(agent: String, stats: &Stats) -> Status {
         buffer: status::Buffer {
             bytes: stats.bytes,
             max_bytes: stats.max_bytes,
+            cap_bytes: stats.cap_bytes,
             oldest: stats.lanes.iter().filter_map(|lane| lane.oldest_ms).min(),
             time_to_full_s: None,
             state: stats.state.to_string(),

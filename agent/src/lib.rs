@@ -10,6 +10,7 @@
 
 pub mod api;
 pub mod assemble;
+pub mod budget;
 pub mod cli;
 pub mod clock;
 pub mod collect;
@@ -19,4 +20,5 @@ pub mod demo;
 pub mod exit;
 pub mod forward;
 pub mod memory;
+pub mod quarantine;
 pub mod status;

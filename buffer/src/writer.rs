@@ -358,6 +358,10 @@ impl Writer {
         if self.is_failing() {
             tracing::info!("buffer: the disk takes data again");
         }
+        if (evicted || self.is_failing()) && self.store.cap().is_some_and(|cap| cap < self.max_bytes) {
+            // The disk is what is too small: others may give some of it back at any moment.
+            self.next_look = self.next_look.min(now + RETRY);
+        }
         if evicted {
             self.state = State::Full;
         } else if !self.held.is_empty() || self.is_failing() {

@@ -1,6 +1,7 @@
 //! The command line: what may be asked, and who answers. Each command is a file of its own; all of them print here
 //! and nowhere else in the daemon.
 
+mod buffer;
 mod check;
 mod plan;
 mod read;
@@ -21,9 +22,9 @@ use crate::memory;
 const EXIT_CODES: &str = "\
 Exit codes:
    0  done
-   1  a device did not answer (read), a reading was lost (demo)
+   1  a device did not answer (read), a reading was lost (demo), an entry is not there or stays (buffer)
   64  the command line is wrong
-  69  the daemon is not running (status)
+  69  the daemon is not running (status, buffer)
   70  a defect of lineside; please report it
   74  the buffer, or the socket beside it, cannot be opened (run)
   78  the configuration is wrong";
@@ -68,6 +69,12 @@ enum Command {
     /// to the cloud. The exit code is 1 where a request gave no values.
     #[command(verbatim_doc_comment)]
     Read(read::Options),
+    /// Show what the buffer holds, and decide about what the cloud refused for good
+    ///
+    /// Where the daemon is not running, figures and entries come from the buffer's file, and the exit code is
+    /// 69; nothing can be changed then.
+    #[command(verbatim_doc_comment)]
+    Buffer(buffer::Options),
     /// Print the JSON Schema of the configuration file or of `status --json`
     Schema(schema::Options),
     /// Show the whole line at work: simulated machines, a cloud, and an outage in the middle
@@ -100,6 +107,7 @@ impl Cli {
             Command::Status(options) => status::run(&self.config, &options, &mut out),
             Command::Plan(options) => plan::run(&self.config, &options, &mut out),
             Command::Read(options) => read::run(&self.config, &options, &mut out),
+            Command::Buffer(options) => buffer::run(&self.config, &options, &mut out),
             Command::Schema(options) => schema::run(&options, &mut out),
             #[cfg(feature = "demo")]
             Command::Demo(options) => {

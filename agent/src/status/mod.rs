@@ -8,7 +8,8 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use self::table::{size, table};
+pub(crate) use self::table::{ago, write_columns};
+pub use self::table::{buffer_table, size, table};
 
 /// The state of a daemon at one moment. All counters are since the buffer was made, over all epochs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -137,9 +138,13 @@ pub struct Buffer {
     pub bytes: u64,
     /// `[buffer] max_size`.
     pub max_bytes: u64,
+    /// The cap at the moment: less than `max_bytes` where the disk allows no more beyond `[buffer] min_free_disk`.
+    #[serde(default)]
+    pub cap_bytes: u64,
     /// When the oldest pending block of any lane was committed, Unix ms.
     pub oldest: Option<i64>,
-    /// Until `max_bytes`, at the rate since the start and with nothing delivered; null while nothing was measured.
+    /// How long the buffer takes in everything with nothing delivered, at the rate of the last hour; null while nothing
+    /// was measured, or nothing is collected.
     pub time_to_full_s: Option<f64>,
     /// `ok`, or what is wrong.
     pub state: String,
@@ -223,6 +228,7 @@ pub(super) mod tests {
             buffer: Buffer {
                 bytes: 5_000_000,
                 max_bytes: 2 << 30,
+                cap_bytes: 1 << 30,
                 oldest: Some(1_795_399_000_000),
                 time_to_full_s: Some(800_000.0),
                 state: "ok".into(),

@@ -4,6 +4,15 @@ use std::fmt::{self, Write as _};
 
 use super::Status;
 
+/// The buffer and its lanes alone.
+#[must_use]
+pub fn buffer_table(status: &Status, now: i64) -> String {
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let _ = write_buffer(&mut text, status, now).and_then(|()| write_lanes(&mut text, status));
+    text
+}
+
 /// The table that a person reads; `now` is Unix ms, for ages.
 #[must_use]
 pub fn table(status: &Status, now: i64) -> String {
@@ -37,23 +46,9 @@ fn write_table(out: &mut String, status: &Status, now: i64) -> fmt::Result {
             writeln!(out, "notice   {} (since {})", notice.text, span(millis(now - notice.since)))?;
         }
     }
-    let buffer = &status.buffer;
-    write!(out, "buffer   {}, {} of {}", buffer.state, size(buffer.bytes), size(buffer.max_bytes))?;
-    if let Some(seconds) = buffer.time_to_full_s {
-        write!(out, ", full in {}", span(seconds))?;
-    }
-    if let Some(at) = buffer.oldest {
-        write!(out, ", oldest {}", ago(now, at))?;
-    }
-    writeln!(out)?;
+    write_buffer(out, status, now)?;
     writeln!(out, "clock    {}", status.clock.state)?;
-    let rows = status.lanes.iter().map(|lane| {
-        let numbers = [lane.collected, lane.delivered, lane.pending, lane.quarantined, lane.dropped, lane.unreported];
-        let sum = if lane.adds_up() { "adds up" } else { "DOES NOT ADD UP" };
-        std::iter::once(lane.name.clone()).chain(numbers.map(|n| n.to_string())).chain([sum.to_owned()]).collect()
-    });
-    let head = ["lane", "collected", "delivered", "pending", "quarantined", "dropped", "unreported", ""];
-    write_columns(out, &head, rows.collect(), 1..7)?;
+    write_lanes(out, status)?;
     if status.devices.is_empty() {
         return Ok(());
     }
@@ -75,7 +70,33 @@ fn write_table(out: &mut String, status: &Status, now: i64) -> fmt::Result {
     write_columns(out, &head, rows.collect(), 4..8)
 }
 
-fn write_columns(
+fn write_buffer(out: &mut String, status: &Status, now: i64) -> fmt::Result {
+    let buffer = &status.buffer;
+    write!(out, "buffer   {}, {} of {}", buffer.state, size(buffer.bytes), size(buffer.max_bytes))?;
+    if (1..buffer.max_bytes).contains(&buffer.cap_bytes) {
+        write!(out, " (the disk allows {})", size(buffer.cap_bytes))?;
+    }
+    if let Some(at) = buffer.oldest {
+        write!(out, ", oldest {}", ago(now, at))?;
+    }
+    writeln!(out)?;
+    if let Some(seconds) = buffer.time_to_full_s {
+        writeln!(out, "         an outage of {} fits, at the rate of the last hour", span(seconds))?;
+    }
+    Ok(())
+}
+
+fn write_lanes(out: &mut String, status: &Status) -> fmt::Result {
+    let rows = status.lanes.iter().map(|lane| {
+        let numbers = [lane.collected, lane.delivered, lane.pending, lane.quarantined, lane.dropped, lane.unreported];
+        let sum = if lane.adds_up() { "adds up" } else { "DOES NOT ADD UP" };
+        std::iter::once(lane.name.clone()).chain(numbers.map(|n| n.to_string())).chain([sum.to_owned()]).collect()
+    });
+    let head = ["lane", "collected", "delivered", "pending", "quarantined", "dropped", "unreported", ""];
+    write_columns(out, &head, rows.collect(), 1..7)
+}
+
+pub(crate) fn write_columns(
     out: &mut String,
     head: &[&str],
     rows: Vec<Vec<String>>,
@@ -107,7 +128,7 @@ fn millis(ms: i64) -> f64 {
     ms as f64 / 1000.0
 }
 
-fn ago(now: i64, at: i64) -> String {
+pub(crate) fn ago(now: i64, at: i64) -> String {
     format!("{} ago", span(millis(now - at)))
 }
 

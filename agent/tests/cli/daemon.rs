@@ -13,7 +13,7 @@ use super::gateway::{Gateway, press, told};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A daemon; killed when it is dropped.
-struct Daemon(Child);
+pub(crate) struct Daemon(pub(crate) Child);
 
 impl Drop for Daemon {
     fn drop(&mut self) {

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "the helpers of tests are tests too")]
 
 mod bad_input;
+mod buffer;
 mod daemon;
 mod gateway;
 
@@ -19,7 +20,7 @@ use crate::gateway::{Gateway, RIGHT, lineside, press, told, with};
 #[cfg(feature = "demo")]
 #[test]
 fn help_of_every_command() {
-    let commands = ["", "run", "check", "status", "plan", "read", "schema", "demo"];
+    let commands = ["", "run", "check", "status", "plan", "read", "buffer", "schema", "demo"];
     let help = commands.map(|command| {
         let arguments: Vec<&str> = [command, "--help"].into_iter().filter(|argument| !argument.is_empty()).collect();
         let output = lineside(&arguments).output().unwrap();

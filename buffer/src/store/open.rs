@@ -334,7 +334,11 @@ pub(super) fn failed(path: &Path, error: &rusqlite::Error) -> OpenError {
         }
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => OpenError::InUse { path },
         Some(ErrorCode::FileLockingProtocolFailed) => OpenError::NoLocks { path },
-        Some(ErrorCode::SystemIoFailure) if is_lock_failure(error) => OpenError::NoLocks { path },
+        // Of a file that could only be opened for reading, too.
+        Some(ErrorCode::SystemIoFailure) if is_lock_failure(error) => match path.parent().map(disk::probe) {
+            Some(Err(source)) => OpenError::Access { path, source },
+            _ => OpenError::NoLocks { path },
+        },
         // A header that has lost a bit may forbid to write what the system allows.
         Some(ErrorCode::ReadOnly) if OpenOptions::new().write(true).open(&path).is_ok() => {
             OpenError::Damaged { path, why }

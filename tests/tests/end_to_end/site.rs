@@ -52,10 +52,12 @@ impl Site {
 
     /// Writes a configuration: the keys below, `uplink` and `buffer` into their sections, `devices` at the end.
     pub(crate) fn configure(&self, uplink: &str, buffer: &str, devices: &str) -> PathBuf {
+        // All of it is reserved on the disk.
+        let size = if buffer.contains("max_size") { "" } else { "max_size = \"64MiB\"\n" };
         let text = format!(
             "schema = 1\n[agent]\nid = \"gw-test\"\nlocation = \"acme/stuttgart/paint/line-2\"\n\
              [uplink]\nurl = \"{}\"\nca = {:?}\ncertificate = {:?}\nprivate_key = {:?}\n{}{uplink}\n\
-             [buffer]\ndirectory = {:?}\n{}{buffer}\n{devices}\n",
+             [buffer]\ndirectory = {:?}\n{}{size}{buffer}\n{devices}\n",
             self.ingest.url(),
             self.pki.ca(),
             self.client.certificate,
