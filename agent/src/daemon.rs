@@ -10,7 +10,7 @@ use std::time::Duration;
 use lineside_buffer::{Append, Buffer, OpenError, Opened, Stats};
 use lineside_config::Config;
 use lineside_modbus::LineTask;
-use lineside_protocols::event::{Earlier, Event, Kind};
+use lineside_protocols::event::{DamagedNumbers, Earlier, Event, Kind};
 use lineside_protocols::health::SharedHealth;
 use lineside_protocols::wire::frame::{CompressError, Compressor};
 use lineside_protocols::wire::identity::{BootId, Epoch, Identity};
@@ -191,7 +191,20 @@ fn announce(intake: &Intake, config: &Config, opened: Opened, signals: usize) {
     let version = env!("CARGO_PKG_VERSION").to_owned();
     let started = Kind::AgentStarted { version, earlier: earlier.collect(), more: more as u64 };
     let loaded = Kind::ConfigurationLoaded { sha256: config.sha256.clone(), devices: config.devices.len(), signals };
-    for kind in [started, loaded] {
+    let recovered = opened.recovered.map(|recovered| {
+        let damaged = recovered.damaged.into_iter().take(EARLIER).map(|damaged| DamagedNumbers {
+            epoch: damaged.epoch,
+            lane: damaged.lane.name().to_owned(),
+            numbers: damaged.numbers,
+        });
+        Kind::BufferRecovered {
+            why: recovered.why,
+            set_aside: recovered.set_aside.display().to_string(),
+            blocks: recovered.blocks,
+            damaged: damaged.collect(),
+        }
+    });
+    for kind in [Some(started), Some(loaded), recovered].into_iter().flatten() {
         intake.event(Event { time: clock::now(), kind });
     }
 }

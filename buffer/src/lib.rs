@@ -38,4 +38,5 @@ pub use lane::Lane;
 pub use set_aside::{Decided, Decision, Selection, SetAside, SetAsideBlock};
 pub use stats::{Discrepancy, LaneStats, State, Stats, Written};
 pub use store::open::{EarlierEpoch, OpenError, Opened};
+pub use store::salvage::{DamagedNumbers, MendedWal, Recovered};
 pub use uplink::CloudLost;

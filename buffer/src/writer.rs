@@ -64,6 +64,8 @@ pub(crate) struct Writer {
     /// When the open transaction, or what is held, is committed at the latest.
     due: Option<Instant>,
     next_look: Instant,
+    /// When the file was last built anew.
+    healed: Option<Instant>,
 }
 
 impl Writer {
@@ -92,6 +94,7 @@ impl Writer {
             written: Written::default(),
             due: None,
             next_look: now,
+            healed: None,
         };
         writer.look(now, now_ms);
         writer.publish();
@@ -173,10 +176,14 @@ impl Writer {
                 }
                 Ok(settled)
             }
-            Err(error) => {
-                self.fail(&error, now, now_ms);
-                Err(Unavailable::Disk(error.to_string()))
+            // A file that was built anew can be asked again.
+            Err(error) if self.fail(&error, now, now_ms) => {
+                let settled = self.store.settle(flown, &settlement, now_ms);
+                settled
+                    .inspect_err(|error| self.give_way(error, now))
+                    .map_err(|error| Unavailable::Disk(error.to_string()))
             }
+            Err(error) => Err(Unavailable::Disk(error.to_string())),
         }
     }
 
@@ -218,18 +225,20 @@ impl Writer {
     /// Reads out what is durable, and nothing else: see [`Store::has_new_notices`]. While the disk fails, new notices
     /// wait for the commit that succeeds, and so does whoever peeks.
     fn peek(&mut self, lane: Lane, max_bytes: usize, after: Option<Cursor>, now: Instant, now_ms: i64) -> Option<Peek> {
-        let peek = self.store.peek(lane, max_bytes, after, now_ms).unwrap_or_else(|error| {
-            self.fail(&error, now, now_ms);
+        let peek = self.store.peek(lane, max_bytes, after, now_ms).or_else(|error| {
+            // A file that was built anew can be asked again.
+            if self.fail(&error, now, now_ms) { self.store.peek(lane, max_bytes, after, now_ms) } else { Ok(None) }
+        });
+        let peek = peek.unwrap_or_else(|error| {
+            self.give_way(&error, now);
             None
         });
         if !self.store.has_new_notices() {
             return peek;
         }
         // A damaged block has become a gap, which this peek tells; or the disk has not yet taken what was set aside.
-        if !self.is_failing() {
-            self.commit(now, now_ms);
-        }
-        peek.filter(|_| !self.is_failing())
+        let durable = !self.is_failing() && self.commit(now, now_ms);
+        peek.filter(|_| durable)
     }
 
     /// A person's decision is durable before it is answered, or not carried out.
@@ -247,8 +256,7 @@ impl Writer {
             self.fail(error, now, now_ms);
         });
         let decided = decided.map_err(unavailable)?;
-        self.commit(now, now_ms);
-        if self.is_failing() { Err(Unavailable::Disk(self.state.to_string())) } else { Ok(decided) }
+        if self.commit(now, now_ms) { Ok(decided) } else { Err(self.not_durable()) }
     }
 
     /// What the disk allows now, what is above that, and what is too old. A transaction that this begins is committed.
@@ -285,31 +293,43 @@ impl Writer {
         self.ages.as_mut().map_or(Ok(false), |ages| self.store.expire(ages, now, now_ms))
     }
 
+    /// What was asked for is not on the disk.
+    fn not_durable(&self) -> Unavailable {
+        let state = if self.is_failing() { self.state.to_string() } else { "it was damaged and is built anew".into() };
+        Unavailable::Disk(state)
+    }
+
     fn is_failing(&self) -> bool {
         self.state.is_failing()
     }
 
-    /// Everything held goes into the open transaction, and that to the disk.
-    fn commit(&mut self, now: Instant, now_ms: i64) {
+    /// Everything held goes into the open transaction, and that to the disk. Returns whether what was open is durable now:
+    /// a file that had to be built anew has taken it back.
+    fn commit(&mut self, now: Instant, now_ms: i64) -> bool {
         if self.held.is_empty() && !self.store.is_open() {
             self.due = None;
-            return;
+            return true;
         }
         let was_failing = self.is_failing();
         let written = match self.write(now, now_ms) {
             Err(error) => {
-                self.fail(&error, now, now_ms);
                 // A connection that fails again, on a disk that takes a file, is to blame itself.
-                if !was_failing || !self.renew(now_ms) {
-                    return;
+                if self.fail(&error, now, now_ms) || !was_failing || !self.renew(now_ms) {
+                    return false;
                 }
                 self.write(now, now_ms)
             }
             written => written,
         };
         match written {
-            Ok((stored, evicted)) => self.committed(stored, evicted, now),
-            Err(error) => self.fail(&error, now, now_ms),
+            Ok((stored, evicted)) => {
+                self.committed(stored, evicted, now);
+                true
+            }
+            Err(error) => {
+                self.fail(&error, now, now_ms);
+                false
+            }
         }
     }
 
@@ -364,15 +384,17 @@ impl Writer {
     }
 
     /// Back to what the file says, then the settlements again: what the cloud has accepted need not be sent twice.
-    fn fail(&mut self, error: &rusqlite::Error, now: Instant, now_ms: i64) {
-        let state = self.diagnose(error);
-        if std::mem::discriminant(&state) != std::mem::discriminant(&self.state) {
-            tracing::error!(%state, "buffer: collection goes on in memory, and the disk is tried again each second");
+    ///
+    /// A file that is damaged is built anew first; returns whether that was done, so that the work can go on at once.
+    fn fail(&mut self, error: &rusqlite::Error, now: Instant, now_ms: i64) -> bool {
+        let healed = self.store.is_damaged(error) && self.heal(error, now, now_ms);
+        if healed {
+            self.due = Some(now);
+        } else {
+            self.give_way(error, now);
         }
-        self.state = state;
-        self.due = Some(now + RETRY);
-        self.store.rollback();
         self.settle_again(now_ms);
+        healed
     }
 
     fn held_bytes(&self) -> usize {

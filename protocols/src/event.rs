@@ -44,6 +44,17 @@ pub enum Kind {
         /// How many signals they have together.
         signals: usize,
     },
+    /// `io.lineside.buffer.recovered`: the buffer's file did not hold together; it was set aside and salvaged.
+    BufferRecovered {
+        /// What was wrong.
+        why: String,
+        /// Where the old file lies, on the gateway.
+        set_aside: String,
+        /// How many blocks were salvaged.
+        blocks: u64,
+        /// Numbers that are newly recorded as gaps, `damaged`.
+        damaged: Vec<DamagedNumbers>,
+    },
     /// `io.lineside.device.up`: the first answer after a start or a loss.
     DeviceUp {
         /// Which one.
@@ -120,6 +131,17 @@ pub struct Earlier {
     pub last: u64,
 }
 
+/// What of one lane of one epoch could not be salvaged.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DamagedNumbers {
+    /// Whose.
+    pub epoch: String,
+    /// `readings` or `events`.
+    pub lane: String,
+    /// How many numbers.
+    pub numbers: u64,
+}
+
 impl Kind {
     /// The CloudEvents `type`.
     #[must_use]
@@ -128,6 +150,7 @@ impl Kind {
             Kind::AgentStarted { .. } => "io.lineside.agent.started",
             Kind::AgentStopped { .. } => "io.lineside.agent.stopped",
             Kind::ConfigurationLoaded { .. } => "io.lineside.configuration.loaded",
+            Kind::BufferRecovered { .. } => "io.lineside.buffer.recovered",
             Kind::DeviceUp { .. } => "io.lineside.device.up",
             Kind::DeviceDown { .. } => "io.lineside.device.down",
             Kind::ClockStepped { .. } => "io.lineside.clock.stepped",

@@ -1,6 +1,8 @@
 //! A throw-away certificate authority: files as an operator would install them, made anew for every demo and test.
 //! Nothing here is fit to protect anything that lasts.
 
+mod revocation;
+
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -30,6 +32,12 @@ pub enum PkiError {
         name: String,
         /// What is wrong with it.
         source: rcgen::Error,
+    },
+    /// A certificate that was made here and is none any more.
+    #[error("{path} holds no certificate")]
+    Unreadable {
+        /// Which file.
+        path: PathBuf,
     },
 }
 

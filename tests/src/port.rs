@@ -10,19 +10,24 @@ const BACKLOG: u32 = 1024;
 /// A reserved address. A socket that is bound but does not listen keeps the port from being given to somebody else
 /// between a stop and the next start; who connects meanwhile is refused, as by a server that is down.
 #[derive(Debug)]
-pub(crate) struct Port {
+pub struct Port {
     address: SocketAddr,
     _reservation: TcpSocket,
 }
 
 impl Port {
     /// Takes `address`; port 0 asks for any free one.
-    pub(crate) fn reserve(address: SocketAddr) -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// Where it is taken, or none of this host's.
+    pub fn reserve(address: SocketAddr) -> io::Result<Self> {
         let socket = bind(address)?;
         Ok(Port { address: socket.local_addr()?, _reservation: socket })
     }
 
-    pub(crate) fn address(&self) -> SocketAddr {
+    /// What was reserved, with its port.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
         self.address
     }
 

@@ -138,7 +138,12 @@ async fn gap_and_quarantined_lines_account_for_their_numbers() {
     assert_eq!((counters.readings, counters.gaps, counters.quarantined), (16, 92, 1));
 
     // The first statement stands: a gap over numbers that are held, a block over a gap.
-    assert_eq!(bench.post(&[notice("gap", 1, 8, "damaged")], 1, 8).await.body, accepted(1, 8, 109, 8));
+    let mut over_data = accepted(1, 9, 109, 9);
+    over_data["held"] = json!([[1, 8]]);
+    assert_eq!(bench.post(&[notice("gap", 1, 9, "damaged")], 1, 9).await.body, over_data, "9 is a gap already");
+    over_data["held"] = json!([[3, 4]]);
+    (over_data["accepted"], over_data["duplicates"]) = (json!([[3, 4]]), json!(2));
+    assert_eq!(bench.post(&[notice("quarantined", 3, 4, "no")], 3, 4).await.body, over_data);
     assert_eq!(bench.post(&[block(20)], 20, 27).await.body, accepted(20, 27, 109, 8));
     assert_eq!(store.counters().readings, 16);
 }

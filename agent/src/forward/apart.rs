@@ -137,9 +137,11 @@ impl Apart {
         self.take(place);
     }
 
-    /// What of a request has to wait; the rest of it is done with. Each portion draws its wait from `random`.
-    pub fn put_off(&mut self, sent: &Place, later: &[Range], now: Instant, mut random: impl FnMut() -> u64) {
+    /// What of a request has to wait; the rest of it is done with. Each portion draws its wait from `random`. Returns
+    /// whether none of it has waited before.
+    pub fn put_off(&mut self, sent: &Place, later: &[Range], now: Instant, mut random: impl FnMut() -> u64) -> bool {
         let before = self.take(sent);
+        let is_news = before.as_ref().is_none_or(|portion| portion.backoff.failures() == 0);
         let backoff = before.map_or_else(|| self.backoff.clone(), |portion| portion.backoff);
         let all = later.first().zip(later.last()).map(|(first, last)| (first.0, last.1));
         let pieces = if later.len() > MAX_PIECES { all.as_slice() } else { later };
@@ -150,6 +152,7 @@ impl Apart {
             self.portions.push(Portion { place, max_bytes: 0, due, backoff, timeouts: 0 });
         }
         self.bound();
+        is_news
     }
 
     fn of(&self, lane: Lane) -> impl Iterator<Item = &Portion> {

@@ -78,9 +78,6 @@ impl Forwarder {
         let (peek, place) = (request.peek, request.place());
         match verdict {
             Verdict::Settled { accepted, held, rejected, retry, .. } => {
-                if !retry.is_empty() {
-                    self.report.put_off(&format!("{} {retry:?}: the cloud wants it later", peek.lane().name()));
-                }
                 let rejected = rejected.into_iter().map(|part| quarantine(part.range, part.problem, part.detail));
                 let settlement = Settlement { accepted, held, quarantine: rejected.collect() };
                 self.settle(peek, settlement, &place, &retry).await
@@ -135,8 +132,8 @@ impl Forwarder {
 
     /// This content waits, and nothing else.
     fn put_off(&mut self, place: &Place, later: &[Range], why: &str) -> Next {
-        self.report.put_off(&format!("{} {later:?}: {why}", place.lane.name()));
-        self.apart.put_off(place, later, Instant::now(), random);
+        let is_news = self.apart.put_off(place, later, Instant::now(), random);
+        self.report.put_off(&format!("{} {}: {why}", place.lane.name(), text(later)), is_news);
         Next::Again
     }
 
@@ -205,7 +202,11 @@ impl Forwarder {
     /// Books what the cloud said, and nothing else: without a booking there is no progress. `later` of what was sent
     /// waits.
     async fn settle(&mut self, peek: &Peek, settlement: Settlement, sent: &Place, later: &[Range]) -> Next {
-        self.apart.put_off(sent, later, Instant::now(), random);
+        let is_news = self.apart.put_off(sent, later, Instant::now(), random);
+        if !later.is_empty() {
+            let why = format!("{} {}: the cloud wants it later", sent.lane.name(), text(later));
+            self.report.put_off(&why, is_news);
+        }
         for part in &settlement.quarantine {
             let Quarantine { first, last, reason, detail } = part;
             self.report.set_aside(format!("{} {first}-{last}: {reason} {detail}", peek.lane().name()));
@@ -225,6 +226,16 @@ impl Forwarder {
             // What was accepted is sent again, and recognised.
             Err(error) => Next::Pause(Pause::local(error.to_string())),
         }
+    }
+}
+
+/// `7-7`, and how many more there are.
+fn text(ranges: &[Range]) -> String {
+    let more = ranges.len().saturating_sub(1);
+    match ranges.first() {
+        Some((first, last)) if more > 0 => format!("{first}-{last} and {more} more"),
+        Some((first, last)) => format!("{first}-{last}"),
+        None => String::new(),
     }
 }
 

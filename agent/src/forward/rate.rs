@@ -44,6 +44,14 @@ impl Rate {
         (self.current + self.configured * STEP * since.as_secs_f64()).min(self.configured)
     }
 
+    /// What one request may have, so that the rate is kept evenly: what may go at once after a silence.
+    #[must_use]
+    pub fn at_once(&self) -> usize {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a size, and saturating")]
+        let bytes = (self.current * BURST.as_secs_f64()) as usize;
+        bytes
+    }
+
     /// The cloud has too much.
     pub fn halve(&mut self, now: Instant) {
         self.current = (self.at(now) / 2.0).max(self.configured * STEP);

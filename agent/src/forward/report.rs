@@ -99,16 +99,14 @@ impl Report {
         self.change(|uplink| uplink.last_error = Some(Problem { at, text: format!("set aside: {why}") }));
     }
 
-    /// The cloud wants some of it later; the rest goes on.
-    pub fn put_off(&self, why: &str) {
+    /// The cloud wants some of it later; the rest goes on. What has waited before is no news.
+    pub fn put_off(&self, why: &str, is_news: bool) {
         let problem = Problem { at: (self.clock)().0, text: format!("put off: {why}") };
-        let news = self.change(|uplink| {
-            let same = uplink.last_error.as_ref().is_some_and(|before| before.text == problem.text);
-            uplink.last_error = Some(problem);
-            !same
-        });
-        if news {
+        self.change(|uplink| uplink.last_error = Some(problem));
+        if is_news {
             tracing::warn!(why, "uplink: put off; it is kept and tried again, the rest goes on");
+        } else {
+            tracing::debug!(why, "uplink: put off again");
         }
     }
 

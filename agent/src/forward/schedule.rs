@@ -15,7 +15,8 @@
 //! keeps two ranges of a lane, and not one more for every hiccup.
 //!
 //! Requests go one after another. What a request of the backlog may delay is its own time on the line, so its size is
-//! what the line carries in 100 ms beyond an empty request's time, found by doubling from 8 KiB. As long as the cloud
+//! what the line carries in 100 ms beyond an empty request's time, found by doubling from 8 KiB, and no more than a
+//! quarter of a second of its rate. As long as the cloud
 //! has accepted nothing since a failure, every request is as small: the line may be another one.
 
 use std::time::Duration;
@@ -118,8 +119,9 @@ impl Schedule {
     #[must_use]
     pub fn max_bytes(&self, stream: Stream) -> usize {
         match (self.link, stream) {
-            (Link::Up, Stream::Events | Stream::Live) => self.body,
-            (Link::Down, _) | (Link::Up, Stream::Backfill) => self.body.min(self.share),
+            (_, Stream::Backfill) => self.body.min(self.share).min(self.backfill.at_once().max(LEAST_BODY)),
+            (Link::Down, _) => self.body.min(self.share),
+            (Link::Up, _) => self.body,
         }
     }
 

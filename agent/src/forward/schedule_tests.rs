@@ -5,6 +5,8 @@ use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 const RATE: u64 = 100_000;
+/// So much that the line is what counts.
+const ANY_RATE: u64 = u64::MAX;
 
 /// Places in a real lane: behind the numbers 10, 20 and 30.
 async fn cursors() -> [Cursor; 3] {
@@ -112,7 +114,7 @@ async fn too_much_halves_the_rate_of_the_backlog() {
 
 /// A line of so many bytes per second and this round trip: what a request of the backlog comes to after a while.
 fn settles_at(bytes_per_s: usize, round_trip: u64) -> (usize, u64) {
-    let mut schedule = Schedule::new(RATE);
+    let mut schedule = Schedule::new(ANY_RATE);
     schedule.up(None, true);
     let took = |bytes: usize| round_trip + (bytes * 1000 / bytes_per_s) as u64;
     let now = Instant::now();
@@ -141,7 +143,7 @@ fn a_request_of_the_backlog_takes_a_tenth_of_a_second_on_any_line() {
 #[test]
 fn after_a_failure_requests_are_small_again() {
     let now = Instant::now();
-    let mut schedule = Schedule::new(RATE);
+    let mut schedule = Schedule::new(ANY_RATE);
     assert_eq!(schedule.max_bytes(Stream::Live), FIRST_BODY);
     schedule.up(None, true);
     for _ in 0..10 {
@@ -150,6 +152,18 @@ fn after_a_failure_requests_are_small_again() {
     assert_eq!((schedule.max_bytes(Stream::Live), schedule.max_bytes(Stream::Backfill)), (BODY, BODY));
     schedule.down();
     assert_eq!((schedule.max_bytes(Stream::Live), schedule.max_bytes(Stream::Backfill)), (FIRST_BODY, FIRST_BODY));
+}
+
+#[test]
+fn a_request_of_the_backlog_is_a_quarter_of_a_second_of_its_rate() {
+    let now = Instant::now();
+    let mut schedule = Schedule::new(RATE);
+    (0..10).for_each(|_| answer(&mut schedule, Stream::Live, BODY, 1, now));
+    assert_eq!(schedule.max_bytes(Stream::Backfill), 25_000);
+    schedule.too_much(now);
+    assert_eq!(schedule.max_bytes(Stream::Backfill), 12_500);
+    (0..9).for_each(|_| schedule.too_much(now));
+    assert_eq!(schedule.max_bytes(Stream::Backfill), LEAST_BODY);
 }
 
 #[test]

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, params};
 
-use super::{BlockRow, Result, Store, schema};
+use super::damage::damaged;
+use super::{BlockRow, Result, Store, block_columns, schema};
 use crate::lane::{Lane, PerLane};
 use crate::stats::LaneStats;
 
@@ -16,6 +17,8 @@ pub(super) struct Books {
     pub(super) catalogues: BTreeMap<i64, u64>,
     /// The catalogue that the next block will refer to: kept even when nothing refers to it.
     pub(super) current: Option<i64>,
+    /// The last number of this run's epoch, for each lane.
+    pub(super) last: PerLane<u64>,
 }
 
 /// One lane over all epochs.
@@ -38,10 +41,6 @@ impl Totals {
         let Totals { collected, delivered, pending, quarantined, dropped, gaps, notices } = self;
         LaneStats { lane, collected, delivered, pending, quarantined, dropped, unreported: gaps + notices, oldest_ms }
     }
-
-    pub(super) fn adds_up(self) -> bool {
-        self.stats(Lane::Events, None).adds_up()
-    }
 }
 
 /// A change of the counters of one (lane, epoch).
@@ -62,12 +61,16 @@ impl Store {
     /// Changes the counters in the file and in memory. `last` is the highest number that it speaks of.
     pub(super) fn book(&mut self, lane: Lane, epoch: i64, last: u64, booking: Booking) -> Result<()> {
         let sql = "UPDATE ledger SET last = max(last, ?3), collected = collected + ?4, delivered = delivered + ?5,
-                   quarantined = quarantined + ?6, dropped = dropped + ?7 WHERE lane = ?1 AND epoch = ?2";
+                   quarantined = quarantined + ?6, dropped = dropped + ?7 WHERE lane = ?1 AND epoch = ?2 AND ";
+        let sql = format!("{sql}{}", schema::sound("ledger"));
         let Booking { collected, delivered, quarantined, dropped } = booking;
         let values = params![lane.code(), epoch, last, collected, delivered, quarantined, dropped];
-        let rows = self.conn.prepare_cached(sql)?.execute(values)?;
-        if rows != 1 {
-            return Err(rusqlite::Error::StatementChangedRows(rows));
+        if self.conn.prepare_cached(&sql)?.execute(values)? != 1 {
+            return Err(damaged("a row of ledger is missing or does not match its seal"));
+        }
+        if epoch == self.epoch.id {
+            let known = self.books.last.get_mut(lane);
+            *known = last.max(*known);
         }
         let totals = self.books.totals.get_mut(lane);
         totals.collected = totals.collected.saturating_add_signed(collected);
@@ -113,21 +116,42 @@ pub(super) fn fold_settled(conn: &Connection, current: i64) -> Result<()> {
     Ok(())
 }
 
-/// Sums up the file. Reads the directory, which is narrow, and no frame.
-pub(super) fn load(conn: &Connection) -> Result<Books> {
+/// Sums up the file, and finds out whether it holds together. Reads the directory, which is narrow, and no frame.
+///
+/// `sealed` is false only for format 1, whose rows carry no seals.
+///
+/// # Errors
+/// Those of damage too: a row that does not match its seal, blocks that overlap, an epoch that does not add up.
+pub(super) fn load(conn: &Connection, sealed: bool) -> Result<Books> {
     let mut books = Books::default();
     for lane in Lane::ALL {
+        let mut epochs = epochs_of(conn, lane, sealed)?;
         let totals = books.totals.get_mut(lane);
-        *totals = counters(conn, lane)?;
-        let sql = "SELECT epoch, first, count, catalogue, owed, frame FROM blocks WHERE lane = ?1";
-        let mut statement = conn.prepare(sql)?;
+        *totals = counters(conn, lane, epochs.values())?;
+        let sql = format!("SELECT {} FROM blocks WHERE lane = ?1 ORDER BY epoch, first", block_columns(sealed));
+        let mut statement = conn.prepare(&sql)?;
         let mut rows = statement.query([lane.code()])?;
+        let mut before = (0, 0);
         while let Some(row) = rows.next()? {
             let block = BlockRow::read(row, lane)?;
-            totals.pending += if block.owed.is_none() { block.count } else { block.owed().numbers() };
+            let owed = if block.owed.is_none() { block.count } else { block.owed().numbers() };
+            let epoch = epochs.get_mut(&block.epoch).filter(|epoch| block.last() <= epoch.last);
+            let (true, Some(epoch)) = ((block.epoch, block.first) > before, epoch) else {
+                return Err(damaged(format!(
+                    "block {} of {} does not follow those before it",
+                    block.first,
+                    lane.name()
+                )));
+            };
+            epoch.pending += owed;
+            totals.pending += owed;
+            before = (block.epoch, block.last());
             if let Some(catalogue) = block.catalogue {
                 *books.catalogues.entry(catalogue).or_default() += 1;
             }
+        }
+        if let Some((id, epoch)) = epochs.iter().find(|(id, epoch)| !epoch.adds_up(**id)) {
+            return Err(damaged(format!("epoch {id} of {} does not add up: {epoch:?}", lane.name())));
         }
     }
     // Envelopes that only the quarantine still needs.
@@ -141,20 +165,65 @@ pub(super) fn load(conn: &Connection) -> Result<Books> {
     Ok(books)
 }
 
-fn counters(conn: &Connection, lane: Lane) -> Result<Totals> {
-    let sql = "SELECT sum(collected), sum(delivered), sum(quarantined), sum(dropped),
-                      (SELECT count(*) FROM gaps WHERE lane = ?1),
-                      (SELECT count(*) FROM quarantine WHERE lane = ?1 AND reported = 0)
-               FROM ledger WHERE lane = ?1";
-    conn.query_row(sql, [lane.code()], |row| {
-        Ok(Totals {
-            collected: row.get(0)?,
-            delivered: row.get(1)?,
+/// The counters of one (lane, epoch), and what its rows come to.
+#[derive(Clone, Copy, Debug)]
+struct EpochBooks {
+    last: u64,
+    collected: u64,
+    delivered: u64,
+    quarantined: u64,
+    dropped: u64,
+    pending: u64,
+    set_aside: u64,
+}
+
+impl EpochBooks {
+    fn adds_up(&self, id: i64) -> bool {
+        let all = [self.delivered, self.pending, self.quarantined, self.dropped].map(u128::from).iter().sum::<u128>();
+        u128::from(self.collected) == all
+            && self.quarantined == self.set_aside
+            && (id == schema::SETTLED_EPOCHS || self.collected == self.last)
+    }
+}
+
+fn epochs_of(conn: &Connection, lane: Lane, sealed: bool) -> Result<BTreeMap<i64, EpochBooks>> {
+    let sound = if sealed { schema::sound("ledger") } else { "1".to_owned() };
+    let sql = format!(
+        "SELECT epoch, last, collected, delivered, quarantined, dropped,
+                (SELECT coalesce(sum(q.last - q.first + 1), 0) FROM quarantine q
+                 WHERE q.lane = ledger.lane AND q.epoch = ledger.epoch), {sound} FROM ledger WHERE lane = ?1"
+    );
+    let mut statement = conn.prepare(&sql)?;
+    let mut rows = statement.query([lane.code()])?;
+    let mut epochs = BTreeMap::new();
+    while let Some(row) = rows.next()? {
+        if !row.get(7)? {
+            return Err(damaged("a row of ledger does not match its seal"));
+        }
+        let books = EpochBooks {
+            last: row.get(1)?,
+            collected: row.get(2)?,
+            delivered: row.get(3)?,
+            quarantined: row.get(4)?,
+            dropped: row.get(5)?,
             pending: 0,
-            quarantined: row.get(2)?,
-            dropped: row.get(3)?,
-            gaps: row.get(4)?,
-            notices: row.get(5)?,
-        })
-    })
+            set_aside: row.get(6)?,
+        };
+        epochs.insert(row.get(0)?, books);
+    }
+    Ok(epochs)
+}
+
+fn counters<'a>(conn: &Connection, lane: Lane, epochs: impl Iterator<Item = &'a EpochBooks>) -> Result<Totals> {
+    let sql = "SELECT (SELECT count(*) FROM gaps WHERE lane = ?1),
+                      (SELECT count(*) FROM quarantine WHERE lane = ?1 AND reported = 0)";
+    let (gaps, notices) = conn.query_row(sql, [lane.code()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let mut totals = Totals { gaps, notices, ..Totals::default() };
+    for epoch in epochs {
+        totals.collected = totals.collected.saturating_add(epoch.collected);
+        totals.delivered = totals.delivered.saturating_add(epoch.delivered);
+        totals.quarantined = totals.quarantined.saturating_add(epoch.quarantined);
+        totals.dropped = totals.dropped.saturating_add(epoch.dropped);
+    }
+    Ok(totals)
 }

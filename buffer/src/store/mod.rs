@@ -12,10 +12,16 @@
 //! Settlements leave the transaction open, so that they are committed together with the next append.
 
 mod append;
+mod check;
+mod damage;
 pub(crate) mod decide;
 pub(crate) mod disk;
+mod epochs;
+mod heal;
 mod ledger;
+mod lock;
 mod lost;
+mod migrate;
 pub(crate) mod offline;
 pub(crate) mod open;
 mod quarantine;
@@ -23,11 +29,14 @@ mod read;
 pub(crate) mod reopen;
 pub(crate) mod retention;
 mod room;
+pub(crate) mod salvage;
 mod schema;
 mod settle;
 #[cfg(test)]
 mod tests;
 mod verify;
+
+use std::path::PathBuf;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -35,7 +44,9 @@ use crate::flight::Flight;
 use crate::lane::Lane;
 use crate::ranges::Ranges;
 use crate::stats::{State, Stats, Written};
+use damage::damaged;
 use ledger::Books;
+use lock::Lock;
 pub(crate) use verify::read_stats;
 
 type Result<T> = rusqlite::Result<T>;
@@ -54,6 +65,13 @@ pub(crate) struct Store {
     conn: Connection,
     /// After the connection, which it must outlive. `None`: the cap is as given.
     disk: Option<disk::Disk>,
+    /// Where it lies.
+    path: PathBuf,
+    max_bytes: u64,
+    /// Keeps others out, also while the file is set aside and built anew.
+    _lock: Lock,
+    /// Whether the file was found damaged and could not yet be built anew.
+    damaged: bool,
     /// The epoch of this run.
     epoch: Epoch,
     /// What the file says once the open transaction is committed.
@@ -154,9 +172,9 @@ impl Store {
         if id == self.epoch.id {
             return Ok(self.epoch.clone());
         }
-        let sql = "SELECT name, agent FROM epochs WHERE id = ?1";
+        let sql = format!("SELECT name, agent FROM epochs WHERE id = ?1 AND {}", schema::sound("epochs"));
         let epoch = |row: &rusqlite::Row<'_>| Ok(Epoch { id, name: row.get(0)?, agent: row.get(1)? });
-        self.conn.prepare_cached(sql)?.query_row([id], epoch)
+        self.conn.prepare_cached(&sql)?.query_row([id], epoch)
     }
 }
 
@@ -217,18 +235,26 @@ impl BlockRow {
             owed: row.get(4)?,
             frame: row.get(5)?,
         };
+        if !row.get(6)? {
+            return Err(damaged("a row of blocks does not match its seal"));
+        }
         // Damage must not become an arithmetic overflow further on.
         let sane = block.count > 0 && block.first.checked_add(block.count).is_some();
-        if sane { Ok(block) } else { Err(rusqlite::Error::IntegralValueOutOfRange(2, 0)) }
+        if sane { Ok(block) } else { Err(damaged("a row of blocks makes no sense")) }
     }
+}
+
+/// What [`BlockRow::read`] reads.
+fn block_columns(sealed: bool) -> String {
+    let sound = if sealed { schema::sound("blocks") } else { "1".to_owned() };
+    format!("epoch, first, count, catalogue, owed, frame, {sound}")
 }
 
 /// The first block that ends at or behind `number` of `epoch`, in this or in a later epoch.
 fn block_from(conn: &Connection, lane: Lane, epoch: i64, number: u64) -> Result<Option<BlockRow>> {
-    let sql = "SELECT epoch, first, count, catalogue, owed, frame FROM blocks
-               WHERE lane = ?1 AND epoch = ?2 AND first <= ?3 ORDER BY first DESC LIMIT 1";
+    let which = "WHERE lane = ?1 AND epoch = ?2 AND first <= ?3 ORDER BY first DESC LIMIT 1";
     let around = conn
-        .prepare_cached(sql)?
+        .prepare_cached(&format!("SELECT {} FROM blocks {which}", block_columns(true)))?
         .query_row(params![lane.code(), epoch, number], |row| BlockRow::read(row, lane))
         .optional()?;
     match around {
@@ -239,7 +265,9 @@ fn block_from(conn: &Connection, lane: Lane, epoch: i64, number: u64) -> Result<
 
 /// The first block that begins behind `number` of `epoch`, in this or in a later epoch.
 fn block_behind(conn: &Connection, lane: Lane, epoch: i64, number: u64) -> Result<Option<BlockRow>> {
-    let sql = "SELECT epoch, first, count, catalogue, owed, frame FROM blocks
-               WHERE lane = ?1 AND (epoch, first) > (?2, ?3) ORDER BY epoch, first LIMIT 1";
-    conn.prepare_cached(sql)?.query_row(params![lane.code(), epoch, number], |row| BlockRow::read(row, lane)).optional()
+    let which = "WHERE lane = ?1 AND (epoch, first) > (?2, ?3) ORDER BY epoch, first LIMIT 1";
+    let sql = format!("SELECT {} FROM blocks {which}", block_columns(true));
+    conn.prepare_cached(&sql)?
+        .query_row(params![lane.code(), epoch, number], |row| BlockRow::read(row, lane))
+        .optional()
 }

@@ -5,7 +5,8 @@ use std::path::Path;
 use rusqlite::Connection;
 
 use super::decide;
-use super::open::{self, FILE, OpenError};
+use super::open::{self, OpenError};
+use super::verify;
 use crate::set_aside::{SetAside, SetAsideBlock};
 
 /// A page of its entries.
@@ -19,13 +20,6 @@ pub(crate) fn show(directory: &Path, id: i64) -> Result<Option<SetAsideBlock>, O
 }
 
 fn read<T>(directory: &Path, query: impl FnOnce(&Connection) -> super::Result<T>) -> Result<T, OpenError> {
-    let path = directory.join(FILE);
-    std::fs::metadata(&path).map_err(|source| OpenError::Access { path: path.clone(), source })?;
-    let conn = open::connect(&path)?;
-    let failed = |error| open::failed(&path, &error);
-    if open::identify(&conn, &path)? {
-        return Err(OpenError::Damaged { path, why: "it is empty".into() });
-    }
-    conn.pragma_update(None, "query_only", true).map_err(failed)?;
-    query(&conn).map_err(failed)
+    let reader = verify::read_only(directory)?;
+    query(&reader.conn).map_err(|error| open::failed(&reader.path, &error))
 }

@@ -7,9 +7,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::{Epoch, Store, disk, ledger, lost, schema};
+use super::check::{self, Found, Size};
+use super::damage::is_damage;
+use super::ledger::{self, Books};
+use super::lock::Lock;
+use super::salvage::{self, MendedWal, Recovered};
+use super::{Epoch, Store, disk, epochs, lost, migrate, schema};
 use crate::flight::Flight;
 use crate::lane::Lane;
 
@@ -23,6 +28,10 @@ const OLDEST_SQLITE: i32 = 3_051_003;
 pub struct Opened {
     /// Lanes of earlier epochs that the cloud does not account for in full, oldest epoch first.
     pub earlier: Vec<EarlierEpoch>,
+    /// What was salvaged, where the file did not hold together.
+    pub recovered: Option<Recovered>,
+    /// Bits of the WAL that had flipped, and would have taken back the newest commits.
+    pub mended_wal: Option<MendedWal>,
 }
 
 /// One lane of an earlier epoch.
@@ -36,7 +45,7 @@ pub struct EarlierEpoch {
     pub last: u64,
 }
 
-/// Why the buffer did not open. The file is as it was.
+/// Why the buffer did not open, or its figures could not be read. The file is as it was.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The directory or the file cannot be made or reached.
@@ -81,13 +90,19 @@ pub enum OpenError {
     },
     /// Not a database, or one whose pages or ledger do not hold together.
     #[error(
-        "buffer: {path} is damaged: {why}. Move it and {path}-wal away and keep both: what they hold can be salvaged"
+        "buffer: {path} is damaged: {why}. Start lineside (systemctl start lineside): it salvages what the file holds"
     )]
     Damaged {
         /// The file.
         path: PathBuf,
         /// How.
         why: String,
+    },
+    /// Written by an older lineside, and not yet converted.
+    #[error("buffer: {path} has an older format. Start lineside once (systemctl start lineside): it converts the file")]
+    OldFormat {
+        /// The file.
+        path: PathBuf,
     },
     /// Linked with a SQLite that may corrupt the file.
     #[error(
@@ -167,44 +182,131 @@ pub(crate) fn open(
         return Err(OpenError::EpochName(epoch.to_owned()));
     }
     let path = directory.join(FILE);
+    let refused = |source| OpenError::Access { path: path.clone(), source };
+    make_directory(directory)?;
+    let lock = Lock::exclusive(directory)?;
+    salvage::finish_renames(&path).map_err(refused)?;
     make_file(directory, &path)?;
-    let conn = connect(&path)?;
-    let failed = |error| failed(&path, &error);
-    let fresh = identify(&conn, &path)?;
-    let max_pages = schema::max_pages(max_bytes);
-    configure(&conn, max_pages, schema::wal_reserve(max_bytes) / 2 / schema::PAGE_BYTES).map_err(failed)?;
-
-    conn.execute_batch("BEGIN IMMEDIATE").map_err(failed)?;
-    if fresh {
-        schema::create(&conn).map_err(failed)?;
-    }
-    let id = enter_epoch(&conn, agent, epoch, now_ms).map_err(failed)?;
-    let id = id.ok_or_else(|| OpenError::EpochReused { path: path.clone(), epoch: epoch.to_owned() })?;
-    ledger::fold_settled(&conn, id).map_err(failed)?;
-    let books = ledger::load(&conn).map_err(failed)?;
-    if let Some(lane) = Lane::ALL.into_iter().find(|&lane| !books.totals.get(lane).adds_up()) {
-        let why = format!("the ledger of {} does not add up: {:?}", lane.name(), books.totals.get(lane));
-        return Err(OpenError::Damaged { path, why });
-    }
-    prune_catalogues(&conn, &books).map_err(failed)?;
-    let opened = Opened { earlier: earlier(&conn, id).map_err(failed)? };
-    conn.execute_batch("COMMIT").map_err(failed)?;
-    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(failed)?;
-
+    let mut opened = Opened { mended_wal: salvage::mend_wal(&path).map_err(refused)?, ..Opened::default() };
+    let entry = Entry { path: &path, max_bytes, agent, epoch, now_ms };
+    let entered = if salvage::is_beheaded(&path) {
+        Err(OpenError::Damaged { path: path.clone(), why: "it is empty, and its WAL is not".into() })
+    } else {
+        entry.enter()
+    };
+    let entered = match entered {
+        Err(OpenError::Damaged { why, .. }) => {
+            opened.recovered = Some(salvage::recover(&path, why, agent, None, now_ms)?);
+            entry.enter()?
+        }
+        Err(OpenError::Foreign { application_id, .. }) => {
+            let set_aside = salvage::set_foreign_aside(&path).map_err(refused)?;
+            make_file(directory, &path)?;
+            let why = format!("it belongs to another program (application id {application_id:#010x})");
+            tracing::error!(%why, "buffer: {} was set aside as {}", path.display(), set_aside.display());
+            opened.recovered = Some(Recovered { why, set_aside, blocks: 0, damaged: Vec::new() });
+            entry.enter()?
+        }
+        other => other?,
+    };
+    let Entered { conn, id, books, earlier } = entered;
+    opened.earlier = earlier;
     let store = Store {
         conn,
         disk: None,
+        path,
+        max_bytes,
+        _lock: lock,
         epoch: Epoch { id, name: epoch.to_owned(), agent: agent.to_owned() },
         books,
         before: None,
         flight: Flight::default(),
-        max_pages,
+        max_pages: schema::max_pages(max_bytes),
         evicted: false,
         settled_blocks: 0,
         new_notices: false,
         told: lost::Told::default(),
+        damaged: false,
     };
     Ok((store, opened))
+}
+
+/// Everything that a file is opened with.
+struct Entry<'a> {
+    path: &'a Path,
+    max_bytes: u64,
+    agent: &'a str,
+    epoch: &'a str,
+    now_ms: i64,
+}
+
+struct Entered {
+    conn: Connection,
+    id: i64,
+    books: Books,
+    earlier: Vec<EarlierEpoch>,
+}
+
+impl Entry<'_> {
+    /// Opens the file as it is. A file that is damaged, newer or foreign is left as it was.
+    fn enter(&self) -> Result<Entered, OpenError> {
+        let path = self.path;
+        let failed = |error| failed(path, &error);
+        let conn = set_up(path, self.max_bytes)?;
+        let (id, books, earlier) = self
+            .enter_epoch(&conn)
+            .map_err(failed)?
+            .ok_or_else(|| OpenError::EpochReused { path: path.to_owned(), epoch: self.epoch.to_owned() })?;
+        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(failed)?;
+        Ok(Entered { conn, id, books, earlier })
+    }
+
+    fn enter_epoch(&self, conn: &Connection) -> rusqlite::Result<Option<(i64, Books, Vec<EarlierEpoch>)>> {
+        conn.execute_batch("BEGIN IMMEDIATE")?;
+        let mut books = ledger::load(conn, true)?;
+        let Some(id) = epochs::enter(conn, self.agent, self.epoch, self.now_ms)? else { return Ok(None) };
+        ledger::fold_settled(conn, id)?;
+        epochs::prune_catalogues(conn, &books)?;
+        books.current = None;
+        let earlier = epochs::earlier(conn, id)?;
+        conn.execute_batch("COMMIT")?;
+        Ok(Some((id, books, earlier)))
+    }
+}
+
+/// The connection to a file of today's format that holds together: empty ones are made, older ones migrated.
+pub(super) fn set_up(path: &Path, max_bytes: u64) -> Result<Connection, OpenError> {
+    let failed = |error| failed(path, &error);
+    let size = Size::read(path).map_err(|source| OpenError::Access { path: path.to_owned(), source })?;
+    let conn = connect(path)?;
+    let found = check::identify(&conn, path)?;
+    if found == Found::Empty && size.more {
+        return Err(OpenError::Damaged { path: path.to_owned(), why: "it says that it is empty".into() });
+    }
+    let max_pages = schema::max_pages(max_bytes);
+    let checkpoint_pages = schema::wal_reserve(max_bytes) / 2 / schema::PAGE_BYTES;
+    // A migration needs both formats at once for a moment.
+    let while_migrating = if found == Found::First { i64::from(u32::MAX - 1).unsigned_abs() } else { max_pages };
+    configure(&conn, while_migrating, checkpoint_pages).map_err(failed)?;
+    let make = || {
+        if found != Found::Empty {
+            check::structure(&conn, size, matches!(found, Found::Ours { .. }))?;
+        }
+        conn.execute_batch("BEGIN IMMEDIATE")?;
+        match found {
+            Found::Empty => schema::create(&conn)?,
+            Found::First => {
+                ledger::load(&conn, false)?;
+                migrate::migrate(&conn)?;
+            }
+            Found::Ours { branded: false } => schema::brand(&conn)?,
+            Found::Ours { branded: true } => {}
+        }
+        conn.execute_batch("COMMIT")?;
+        configure(&conn, max_pages, checkpoint_pages)
+    };
+    make().map_err(failed)?;
+    Ok(conn)
 }
 
 /// The only connection, before anything was read or written. Closing it leaves the file and its WAL as they are.
@@ -216,27 +318,10 @@ pub(super) fn connect(path: &Path) -> Result<Connection, OpenError> {
         conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         // Before the first read: it keeps the index of the WAL in memory instead of a file, and others out.
         conn.pragma_update_and_check(None, "locking_mode", "EXCLUSIVE", |_| Ok(()))?;
+        schema::register(&conn)?;
         Ok(conn)
     };
     open().map_err(|error| failed(path, &error))
-}
-
-/// Whether the file is empty; an error if it is not ours.
-pub(super) fn identify(conn: &Connection, path: &Path) -> Result<bool, OpenError> {
-    let number = |sql: &str| conn.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(|error| failed(path, &error));
-    let application_id = number("PRAGMA application_id")?;
-    let version = number("PRAGMA user_version")?;
-    let objects = number("SELECT count(*) FROM sqlite_schema")?;
-    let path = path.to_owned();
-    match (application_id, version, objects) {
-        (0, 0, 0) => Ok(true),
-        (schema::APPLICATION_ID, schema::USER_VERSION, _) => Ok(false),
-        (schema::APPLICATION_ID, found, _) if found > schema::USER_VERSION => {
-            Err(OpenError::Newer { path, found, known: schema::USER_VERSION })
-        }
-        (schema::APPLICATION_ID, found, _) => Err(OpenError::Damaged { path, why: format!("it says format {found}") }),
-        (application_id, ..) => Err(OpenError::Foreign { path, application_id }),
-    }
 }
 
 /// Names what SQLite reports, for the person who has to act on it.
@@ -254,9 +339,13 @@ pub(super) fn failed(path: &Path, error: &rusqlite::Error) -> OpenError {
             Some(Err(source)) => OpenError::Access { path, source },
             _ => OpenError::NoLocks { path },
         },
-        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt | ErrorCode::Unknown) => {
+        // A header that has lost a bit may forbid to write what the system allows.
+        Some(ErrorCode::ReadOnly) if OpenOptions::new().write(true).open(&path).is_ok() => {
             OpenError::Damaged { path, why }
         }
+        // A schema that has lost a bit no longer fits our statements.
+        Some(ErrorCode::Unknown) => OpenError::Damaged { path, why },
+        _ if is_damage(error) => OpenError::Damaged { path, why },
         Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::ReadOnly) => {
             OpenError::Access { path, source: io::Error::new(io::ErrorKind::PermissionDenied, why) }
         }
@@ -275,14 +364,18 @@ fn is_lock_failure(error: &rusqlite::Error) -> bool {
     .contains(&code)
 }
 
-/// A directory of mode 0750 and a file of mode 0640, unless they are there. SQLite gives the WAL the file's mode.
+/// A directory of mode 0750, unless it is there.
+fn make_directory(directory: &Path) -> Result<(), OpenError> {
+    let made = DirBuilder::new().recursive(true).mode(0o750).create(directory);
+    made.map_err(|source| OpenError::Access { path: directory.to_owned(), source })
+}
+
+/// A file of mode 0640, unless it is there. SQLite gives the WAL the file's mode.
 fn make_file(directory: &Path, path: &Path) -> Result<(), OpenError> {
     let refused = |path: &Path| {
         let path = path.to_owned();
         move |source| OpenError::Access { path, source }
     };
-    DirBuilder::new().recursive(true).mode(0o750).create(directory).map_err(refused(directory))?;
-    // `create_new` does not open a file that exists: closing it again would take away SQLite's lock.
     match OpenOptions::new().write(true).create_new(true).mode(0o640).open(path) {
         Ok(_) => File::open(directory).and_then(|directory| directory.sync_all()).map_err(refused(directory)),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -312,47 +405,6 @@ pub(super) fn configure(conn: &Connection, max_pages: u64, checkpoint_pages: u64
 }
 
 /// Most pragmas answer nothing when they are set.
-fn no_answer(error: rusqlite::Error) -> rusqlite::Result<()> {
+pub(super) fn no_answer(error: rusqlite::Error) -> rusqlite::Result<()> {
     if matches!(error, rusqlite::Error::QueryReturnedNoRows) { Ok(()) } else { Err(error) }
-}
-
-/// The epoch's id, greater than those of all earlier ones; `None` if the name is taken.
-fn enter_epoch(conn: &Connection, agent: &str, name: &str, now_ms: i64) -> rusqlite::Result<Option<i64>> {
-    let sql = "INSERT INTO epochs (id, name, agent, started_ms)
-               SELECT coalesce(max(id), 0) + 1, ?1, ?2, ?3 FROM epochs WHERE true
-               ON CONFLICT (name) DO NOTHING";
-    if conn.execute(sql, params![name, agent, now_ms])? == 0 {
-        return Ok(None);
-    }
-    let id = conn.last_insert_rowid();
-    for lane in Lane::ALL {
-        conn.execute("INSERT INTO ledger VALUES (?1, ?2, 0, 0, 0, 0, 0)", params![lane.code(), id])?;
-    }
-    Ok(Some(id))
-}
-
-/// Deletes the catalogues that no envelope refers to. The one that was current in the run before is among them if all of
-/// its blocks were delivered: a run appends its own before anything else.
-fn prune_catalogues(conn: &Connection, books: &ledger::Books) -> rusqlite::Result<()> {
-    let mut statement = conn.prepare("SELECT id FROM catalogues")?;
-    let ids = statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<i64>>>()?;
-    for id in ids.iter().filter(|id| !books.catalogues.contains_key(id)) {
-        conn.execute("DELETE FROM catalogues WHERE id = ?1", [id])?;
-    }
-    Ok(())
-}
-
-/// The earlier epochs that still owe something: `fold_settled` and this look at the same rows.
-fn earlier(conn: &Connection, current: i64) -> rusqlite::Result<Vec<EarlierEpoch>> {
-    let sql = "SELECT e.name, l.lane, l.last FROM ledger l JOIN epochs e ON e.id = l.epoch
-        WHERE l.epoch <> ?1 AND (
-            EXISTS (SELECT 1 FROM blocks b WHERE b.lane = l.lane AND b.epoch = l.epoch)
-            OR EXISTS (SELECT 1 FROM gaps g WHERE g.lane = l.lane AND g.epoch = l.epoch)
-            OR EXISTS (SELECT 1 FROM quarantine q WHERE q.lane = l.lane AND q.epoch = l.epoch AND q.reported = 0))
-        ORDER BY e.id, l.lane";
-    let mut statement = conn.prepare(sql)?;
-    let rows = statement.query_map([current], |row| {
-        Ok(EarlierEpoch { epoch: row.get(0)?, lane: Lane::of_code(row.get(1)?), last: row.get(2)? })
-    })?;
-    rows.collect()
 }

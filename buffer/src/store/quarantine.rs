@@ -4,7 +4,7 @@
 use rusqlite::{OptionalExtension, params};
 
 use super::ledger::{Booking, signed};
-use super::{BlockRow, Result, Store, schema};
+use super::{BlockRow, Result, Store, block_columns, schema};
 use crate::entry::{GapReason, Quarantine};
 use crate::flight::Flown;
 use crate::lane::Lane;
@@ -100,11 +100,10 @@ impl Store {
 
     /// The row of the directory that the numbers came from, if it still owes something.
     pub(super) fn stored_owed(&self, row: &Row) -> Result<Option<BlockRow>> {
-        let sql = "SELECT epoch, first, count, catalogue, owed, frame FROM blocks
-                   WHERE lane = ?1 AND epoch = ?2 AND first = ?3";
+        let sql = format!("SELECT {} FROM blocks WHERE lane = ?1 AND epoch = ?2 AND first = ?3", block_columns(true));
         let lane = row.range.lane;
         self.conn
-            .prepare_cached(sql)?
+            .prepare_cached(&sql)?
             .query_row(params![lane.code(), row.range.epoch, row.block], |block| BlockRow::read(block, lane))
             .optional()
     }

@@ -2,7 +2,9 @@
 
 use rusqlite::{OptionalExtension, params};
 
-use super::{BlockRow, Epoch, Result, Store, block_from, schema};
+use super::damage::damaged;
+use super::schema::{self, Header};
+use super::{BlockRow, Epoch, Result, Store, block_from};
 use crate::entry::{Block, Cursor, Entry, GapReason, Peek};
 use crate::flight::Flown;
 use crate::lane::Lane;
@@ -70,18 +72,11 @@ impl Store {
         let mut next = self.next_owed(lane, epoch, number)?;
         let totals = self.books.totals.get(lane);
         if totals.gaps > 0 {
-            let sql = "SELECT epoch, first, last, reason FROM gaps WHERE lane = ?1 AND epoch = ?2 AND first <= ?3
-                       ORDER BY first DESC LIMIT 1";
-            let behind = "SELECT epoch, first, last, reason FROM gaps WHERE lane = ?1 AND (epoch, first) > (?2, ?3)
-                          ORDER BY epoch, first LIMIT 1";
-            next = earlier(next, self.next_notice([sql, behind], lane, epoch, number, What::Gap)?);
+            next = earlier(next, self.next_notice(["gaps", ""], lane, epoch, number, What::Gap)?);
         }
         if totals.notices > 0 {
-            let sql = "SELECT epoch, first, last, reason FROM quarantine WHERE lane = ?1 AND epoch = ?2 AND first <= ?3
-                       AND reported = 0 ORDER BY first DESC LIMIT 1";
-            let behind = "SELECT epoch, first, last, reason FROM quarantine WHERE lane = ?1
-                          AND (epoch, first) > (?2, ?3) AND reported = 0 ORDER BY epoch, first LIMIT 1";
-            next = earlier(next, self.next_notice([sql, behind], lane, epoch, number, What::Quarantined)?);
+            let unreported = ["quarantine", "AND reported = 0"];
+            next = earlier(next, self.next_notice(unreported, lane, epoch, number, What::Quarantined)?);
         }
         Ok(next.map(|mut place| {
             if place.epoch == epoch {
@@ -106,21 +101,27 @@ impl Store {
     /// The first gap or quarantine row: the one around `number` if it reaches so far, else the one behind.
     fn next_notice(
         &self,
-        [around, behind]: [&str; 2],
+        [table, which]: [&str; 2],
         lane: Lane,
         epoch: i64,
         number: u64,
         what: fn(String) -> What,
     ) -> Result<Option<Place>> {
-        let find = |sql| {
+        let sound = schema::sound(table);
+        let find = |order: &str| {
             let place = |row: &rusqlite::Row<'_>| {
+                if !row.get(4)? {
+                    return Err(damaged(format!("a row of {table} does not match its seal")));
+                }
                 Ok(Place { epoch: row.get(0)?, first: row.get(1)?, last: row.get(2)?, what: what(row.get(3)?) })
             };
-            self.conn.prepare_cached(sql)?.query_row(params![lane.code(), epoch, number], place).optional()
+            let sql =
+                format!("SELECT epoch, first, last, reason, {sound} FROM {table} WHERE lane = ?1 {which} {order}");
+            self.conn.prepare_cached(&sql)?.query_row(params![lane.code(), epoch, number], place).optional()
         };
-        match find(around)? {
+        match find("AND epoch = ?2 AND first <= ?3 ORDER BY first DESC LIMIT 1")? {
             Some(place) if place.last >= number => Ok(Some(place)),
-            _ => find(behind),
+            _ => find("AND (epoch, first) > (?2, ?3) ORDER BY epoch, first LIMIT 1"),
         }
     }
 
@@ -141,7 +142,10 @@ impl Store {
                         "buffer: a stored block is damaged; it is dropped and recorded as a gap"
                     );
                     self.begin()?;
-                    let frame = if self.is_anothers(row.frame, row)? { NO_ENVELOPE } else { row.frame };
+                    // The envelope stays: deleting it would free the pages that its damaged chain leads to.
+                    let sql = "SELECT EXISTS (SELECT 1 FROM quarantine WHERE frame = ?1)";
+                    let kept = self.conn.prepare_cached(sql)?.query_row([row.frame], |row| row.get(0))?;
+                    let frame = if kept { row.frame } else { NO_ENVELOPE };
                     self.drop_block(&BlockRow { frame, ..row.clone() }, GapReason::Damaged, now_ms)?;
                 }
                 Ok(block.map(Entry::Block))
@@ -149,48 +153,39 @@ impl Store {
         }
     }
 
-    /// Whether an envelope belongs to another block than the one whose row of the directory names it: that row is then
-    /// what is damaged. Looks through the whole directory, but only for an envelope with another header.
-    fn is_anothers(&self, frame: i64, row: &BlockRow) -> Result<bool> {
-        let sql = "SELECT EXISTS (SELECT 1 FROM frames WHERE id = ?1 AND header <> ?5)
-               AND EXISTS (SELECT 1 FROM blocks WHERE frame = ?1 AND NOT (lane = ?2 AND epoch = ?3 AND first = ?4))";
-        let header = self.header(row)?.0;
-        self.conn
-            .prepare_cached(sql)?
-            .query_row(params![frame, row.lane.code(), row.epoch, row.first, header], |row| row.get(0))
-    }
-
-    /// The header that a block's envelope must have, and the name of its catalogue.
-    fn header(&self, row: &BlockRow) -> Result<(String, Option<String>)> {
-        let sql = "SELECT name FROM catalogues WHERE id = ?1";
-        let catalogue: Option<String> = match row.catalogue {
-            None => None,
-            Some(id) => self.conn.prepare_cached(sql)?.query_row([id], |row| row.get(0)).optional()?,
-        };
-        let epoch = self.epoch(row.epoch)?.name;
-        Ok((schema::header(&epoch, row.lane.name(), row.first, row.count, catalogue.as_deref()), catalogue))
-    }
-
-    /// The block as it was appended; `None` if its envelope is not what the directory says or was sealed with.
+    /// The block as it was appended; `None` if its bytes are not what they were sealed with.
+    ///
+    /// # Errors
+    /// Those of damage too, where the envelope is not in its place: it may be whole elsewhere in the file.
     fn read_block(&self, row: &BlockRow, owed: (u64, u64)) -> Result<Option<Block>> {
         let sql = "SELECT header, crc, frame FROM frames WHERE id = ?1";
         let envelope = self
             .conn
             .prepare_cached(sql)?
-            .query_row([row.frame], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
-            .optional();
-        let envelope: Option<(String, u32, Vec<u8>)> = match envelope {
-            Ok(envelope) => envelope,
-            // What SQLite cannot read as a row is damage; what the disk refuses may come back.
-            Err(error) if is_damage(&error) => None,
-            Err(error) => return Err(error),
+            .query_row([row.frame], |row| {
+                // What is in the columns may be anything.
+                let text = |at| row.get_ref(at).map(|value| value.as_bytes().unwrap_or_default().to_vec());
+                Ok((text(0)?, row.get_ref(1)?.as_i64().unwrap_or(-1), text(2)?))
+            })
+            .optional()?;
+        let Some((header, crc, frame)) = envelope else {
+            return Err(damaged(format!("the envelope of block {} of {} is missing", row.first, row.lane.name())));
         };
-        let Some((header, crc, frame)) = envelope else { return Ok(None) };
-        let (expected, catalogue) = self.header(row)?;
-        if header != expected || schema::seal(&header, &frame) != crc {
+        let Some(header) =
+            String::from_utf8(header).ok().filter(|header| i64::from(schema::seal(header, &frame)) == crc)
+        else {
             return Ok(None);
+        };
+        let epoch = self.epoch(row.epoch)?.name;
+        match Header::parse(&header) {
+            Some(Header { epoch: name, lane, first, count, catalogue })
+                if (name, lane, first, count) == (epoch.as_str(), row.lane, row.first, row.count) =>
+            {
+                let catalogue = catalogue.map(str::to_owned);
+                Ok(Some(Block { first: row.first, count: row.count, owed, catalogue, frame }))
+            }
+            _ => Err(damaged(format!("where block {} should be, the file has \"{header}\"", row.first))),
         }
-        Ok(Some(Block { first: row.first, count: row.count, owed, catalogue, frame }))
     }
 }
 
@@ -198,17 +193,5 @@ fn earlier(one: Option<Place>, other: Option<Place>) -> Option<Place> {
     match (one, other) {
         (Some(one), Some(other)) if (other.epoch, other.first) < (one.epoch, one.first) => Some(other),
         (one, other) => one.or(other),
-    }
-}
-
-fn is_damage(error: &rusqlite::Error) -> bool {
-    use rusqlite::Error as E;
-    match error {
-        E::SqliteFailure(failure, _) => failure.code == rusqlite::ErrorCode::DatabaseCorrupt,
-        E::FromSqlConversionFailure(..)
-        | E::IntegralValueOutOfRange(..)
-        | E::InvalidColumnType(..)
-        | E::Utf8Error(..) => true,
-        _ => false,
     }
 }

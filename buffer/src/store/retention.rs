@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::params;
 
-use super::{BlockRow, Result, Store};
+use super::{BlockRow, Result, Store, block_columns};
 use crate::entry::GapReason;
 use crate::flight::Flown;
 use crate::lane::{Lane, PerLane};
@@ -141,9 +141,11 @@ impl Store {
 
     /// The oldest blocks up to a mark of which nothing is in flight.
     fn idle_up_to(&self, lane: Lane, mark: Mark) -> Result<Vec<BlockRow>> {
-        let sql = "SELECT epoch, first, count, catalogue, owed, frame FROM blocks
-                   WHERE lane = ?1 AND (epoch, first) <= (?2, ?3) ORDER BY epoch, first";
-        let mut statement = self.conn.prepare_cached(sql)?;
+        let sql = format!(
+            "SELECT {} FROM blocks WHERE lane = ?1 AND (epoch, first) <= (?2, ?3) ORDER BY epoch, first",
+            block_columns(true)
+        );
+        let mut statement = self.conn.prepare_cached(&sql)?;
         let mut rows = statement.query(params![lane.code(), mark.epoch, mark.number])?;
         let mut old = Vec::new();
         while old.len() < MAX_DROPPED

@@ -1,9 +1,10 @@
 //! The file `buffer.db`: what stands in it, its limits and what always holds.
 //!
-//! SQLite 3 with `application_id` 0x4C494E45 ("LINE") and `user_version` 1, pages of 4096 bytes, WAL beside it. A file
-//! with a higher `user_version` is refused and left alone; a lower one is migrated in one transaction (there is none).
+//! SQLite 3 with `application_id` 0x4C494E45 ("LINE") and `user_version` 2, pages of 4096 bytes, WAL beside it. A file
+//! of a higher format is refused and left alone; one of format 1 is migrated in one transaction.
 //!
 //! ```text
+//! format                     the format once more, and the checksum of `sqlite_schema`
 //! epochs ──┬── ledger        counters of one (lane, epoch); epoch 0 sums up those that are settled in full
 //!          ├── blocks        the directory: narrow, one row for each block, in order of (lane, epoch, first)
 //!          │     └── frames  the envelopes: header, CRC32C, frame; in order of commit; written once, never rewritten
@@ -15,6 +16,11 @@
 //! **Envelope.** `header` is `epoch lane first count catalogue` (`-` for no catalogue); `crc` is the CRC32C of the header,
 //! a line feed and the frame. So an envelope proves itself and says where it belongs without any other row, and the
 //! directory can be rebuilt from the envelopes. `integrity_check` misses 99 % of harmful bit flips; this does not.
+//!
+//! **Seal.** Each row of the other tables carries the CRC32C of its columns in `seal`, a generated column: no statement can
+//! forget it. The index `epochs_again` holds a second, sealed copy of each row of `epochs`, without whose name nothing that
+//! an epoch owes could be told. `format` seals the version and the whole of `sqlite_schema`, so that a flipped header does
+//! not look like a newer lineside or a foreign program, and no root page can be exchanged for another unnoticed.
 //!
 //! **Epoch.** Each start of the daemon enters one, with the agent that it was then: what an epoch owes goes out under its
 //! own agent, also after the operator has renamed it. The header does without it: each frame names its agent itself.
@@ -35,12 +41,17 @@
 //! The file takes the cap less what the WAL may take ([`wal_reserve`]); [`RESERVE_PAGES`] of that are kept from frames,
 //! so that acks, gaps and counters find room in a full file.
 
-use rusqlite::Connection;
+use rusqlite::functions::FunctionFlags;
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OptionalExtension};
+
+use super::Result;
+use crate::lane::Lane;
 
 /// "LINE": a file that says so is ours.
 pub(super) const APPLICATION_ID: i64 = 0x4C49_4E45;
 /// The format that this code reads and writes.
-pub(super) const USER_VERSION: i64 = 1;
+pub(super) const USER_VERSION: i64 = 2;
 pub(super) const PAGE_BYTES: u64 = 4096;
 /// Pages kept from frames.
 pub(super) const RESERVE_PAGES: u64 = 32;
@@ -52,12 +63,19 @@ pub(super) const MAX_QUARANTINE: u64 = 4096;
 pub(super) const SETTLED_EPOCHS: i64 = 0;
 
 const SCHEMA: &str = "
+CREATE TABLE format (
+    version INTEGER NOT NULL,
+    schema INTEGER NOT NULL,
+    seal INTEGER GENERATED ALWAYS AS (@format) STORED NOT NULL
+) STRICT;
 CREATE TABLE epochs (
     id INTEGER PRIMARY KEY,
-    name TEXT NOT NULL UNIQUE,
+    name TEXT NOT NULL,
     agent TEXT NOT NULL,
-    started_ms INTEGER NOT NULL
+    started_ms INTEGER NOT NULL,
+    seal INTEGER GENERATED ALWAYS AS (@epochs) STORED NOT NULL
 ) STRICT;
+CREATE UNIQUE INDEX epochs_again ON epochs (name, agent, started_ms, seal);
 CREATE TABLE ledger (
     lane INTEGER NOT NULL,
     epoch INTEGER NOT NULL,
@@ -66,6 +84,7 @@ CREATE TABLE ledger (
     delivered INTEGER NOT NULL,
     quarantined INTEGER NOT NULL,
     dropped INTEGER NOT NULL,
+    seal INTEGER GENERATED ALWAYS AS (@ledger) STORED NOT NULL,
     PRIMARY KEY (lane, epoch)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE blocks (
@@ -77,6 +96,7 @@ CREATE TABLE blocks (
     committed_ms INTEGER NOT NULL,
     owed TEXT,
     frame INTEGER NOT NULL,
+    seal INTEGER GENERATED ALWAYS AS (@blocks) STORED NOT NULL,
     PRIMARY KEY (lane, epoch, first)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE frames (
@@ -92,6 +112,7 @@ CREATE TABLE gaps (
     last INTEGER NOT NULL,
     reason TEXT NOT NULL,
     at_ms INTEGER NOT NULL,
+    seal INTEGER GENERATED ALWAYS AS (@gaps) STORED NOT NULL,
     PRIMARY KEY (lane, epoch, first)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE quarantine (
@@ -106,7 +127,8 @@ CREATE TABLE quarantine (
     reported INTEGER NOT NULL,
     block INTEGER NOT NULL,
     catalogue INTEGER,
-    frame INTEGER NOT NULL
+    frame INTEGER NOT NULL,
+    seal INTEGER GENERATED ALWAYS AS (@quarantine) STORED NOT NULL
 ) STRICT;
 CREATE UNIQUE INDEX quarantine_range ON quarantine (lane, epoch, first);
 CREATE INDEX quarantine_frame ON quarantine (frame);
@@ -116,7 +138,6 @@ CREATE TABLE catalogues (
     crc INTEGER NOT NULL,
     frame BLOB NOT NULL
 ) STRICT;
-INSERT INTO ledger VALUES (0, 0, 0, 0, 0, 0, 0), (1, 0, 0, 0, 0, 0, 0);
 ";
 
 /// What the WAL may take of a cap of `max_bytes`: 4 MiB before it is checkpointed, and the transaction after that.
@@ -129,16 +150,132 @@ pub(super) fn max_pages(max_bytes: u64) -> u64 {
     (max_bytes - wal_reserve(max_bytes)) / PAGE_BYTES
 }
 
+/// The columns that the seal of each table covers, in its order.
+pub(super) const SEALED: [(&str, &str); 6] = [
+    ("format", "version, schema"),
+    ("epochs", "id, name, agent, started_ms"),
+    ("ledger", "lane, epoch, last, collected, delivered, quarantined, dropped"),
+    ("blocks", "lane, epoch, first, count, catalogue, committed_ms, owed, frame"),
+    ("gaps", "lane, epoch, first, last, reason, at_ms"),
+    ("quarantine", "id, lane, epoch, first, last, reason, detail, at_ms, reported, block, catalogue, frame"),
+];
+
+/// What is true of every row of a sealed table that is as it was written: an expression of SQL.
+pub(super) fn sound(table: &str) -> String {
+    let columns = SEALED.iter().find(|(name, _)| *name == table).map_or("", |(_, columns)| columns);
+    format!("seal IS seal('{table}', {columns})")
+}
+
+/// Makes `seal()` known to a connection. It must be, before anything of a sealed table is prepared.
+pub(super) fn register(conn: &Connection) -> Result<()> {
+    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_INNOCUOUS;
+    conn.create_scalar_function("seal", -1, flags, |context| {
+        Ok(i64::from(row_seal((0..context.len()).map(|at| context.get_raw(at)))))
+    })
+}
+
+/// The checksum of a row: of its table's name and its columns, each with its type.
+pub(super) fn row_seal<'a>(values: impl Iterator<Item = ValueRef<'a>>) -> u32 {
+    values.fold(0, |crc, value| {
+        let bytes = |kind: u8, bytes: &[u8]| {
+            let crc = crc32c::crc32c_append(crc, &[kind]);
+            let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX).to_le_bytes();
+            crc32c::crc32c_append(crc32c::crc32c_append(crc, &length), bytes)
+        };
+        match value {
+            ValueRef::Null => crc32c::crc32c_append(crc, &[0]),
+            ValueRef::Integer(number) => bytes(1, &number.to_le_bytes()),
+            ValueRef::Real(number) => bytes(2, &number.to_le_bytes()),
+            ValueRef::Text(text) => bytes(3, text),
+            ValueRef::Blob(blob) => bytes(4, blob),
+        }
+    })
+}
+
+/// The schema, with the columns that each seal covers.
+fn statements() -> String {
+    let sealed = SEALED.iter().map(|(table, columns)| (format!("(@{table})"), format!("(seal('{table}', {columns}))")));
+    sealed.fold(SCHEMA.to_owned(), |sql, (mark, seal)| sql.replace(&mark, &seal))
+}
+
+/// The statement that makes one table or index.
+pub(super) fn statement(name: &str) -> Option<String> {
+    let begins = [format!("CREATE TABLE {name} "), format!(" INDEX {name} ")];
+    statements()
+        .split(";\n")
+        .find(|sql| begins.iter().any(|begin| sql.contains(begin)))
+        .map(|sql| sql.trim().to_owned())
+}
+
 /// Writes the empty format, in the transaction that is open.
-pub(super) fn create(conn: &Connection) -> rusqlite::Result<()> {
-    conn.execute_batch(SCHEMA)?;
+pub(super) fn create(conn: &Connection) -> Result<()> {
+    conn.execute_batch(&statements())?;
+    conn.execute_batch("INSERT INTO ledger VALUES (0, 0, 0, 0, 0, 0, 0), (1, 0, 0, 0, 0, 0, 0)")?;
+    brand(conn)
+}
+
+/// Says what the file is, in its header and in `format`; after the last change of the schema.
+pub(super) fn brand(conn: &Connection) -> Result<()> {
+    conn.execute("DELETE FROM format", [])?;
+    let schema = schema_seal(conn)?;
+    conn.execute("INSERT INTO format (version, schema) VALUES (?1, ?2)", (USER_VERSION, schema))?;
     conn.pragma_update(None, "application_id", APPLICATION_ID)?;
     conn.pragma_update(None, "user_version", USER_VERSION)
+}
+
+/// The format and the checksum of the schema, as the sealed row says; `None` if there is no such row or it is damaged.
+pub(super) fn format(conn: &Connection) -> Option<(i64, i64)> {
+    let sql = format!("SELECT version, schema FROM format WHERE {}", sound("format"));
+    conn.query_row(&sql, [], |row| Ok((row.get(0)?, row.get(1)?))).optional().ok().flatten()
+}
+
+/// The checksum of everything that the file says of its tables, root pages included.
+pub(super) fn schema_seal(conn: &Connection) -> Result<i64> {
+    let sql = "SELECT type, name, tbl_name, rootpage, sql FROM sqlite_schema ORDER BY name";
+    let mut statement = conn.prepare(sql)?;
+    let mut rows = statement.query([])?;
+    let mut crc = 0;
+    while let Some(row) = rows.next()? {
+        let mut values = Vec::with_capacity(5);
+        for at in 0..5 {
+            values.push(row.get_ref(at)?);
+        }
+        crc = crc32c::crc32c_append(crc, &row_seal(values.into_iter()).to_le_bytes());
+    }
+    Ok(i64::from(crc))
 }
 
 /// The header of an envelope.
 pub(super) fn header(epoch: &str, lane: &str, first: u64, count: u64, catalogue: Option<&str>) -> String {
     format!("{epoch} {lane} {first} {count} {}", catalogue.unwrap_or("-"))
+}
+
+/// What an envelope says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Header<'a> {
+    pub(super) epoch: &'a str,
+    pub(super) lane: Lane,
+    pub(super) first: u64,
+    pub(super) count: u64,
+    pub(super) catalogue: Option<&'a str>,
+}
+
+impl<'a> Header<'a> {
+    /// `None` for what is not a header; a catalogue's name never is one.
+    pub(super) fn parse(header: &'a str) -> Option<Self> {
+        let mut parts = header.split(' ');
+        let (epoch, lane) = (parts.next()?, parts.next()?);
+        let (first, count) = (parts.next()?.parse::<u64>().ok()?, parts.next()?.parse::<u64>().ok()?);
+        let catalogue = parts.next()?;
+        let last = first.checked_add(count)?.checked_sub(1)?;
+        let lane = Lane::ALL.into_iter().find(|known| known.name() == lane)?;
+        let sane = !epoch.is_empty() && first > 0 && count > 0 && i64::try_from(last).is_ok() && parts.next().is_none();
+        sane.then_some(Self { epoch, lane, first, count, catalogue: (catalogue != "-").then_some(catalogue) })
+    }
+
+    pub(super) const fn last(&self) -> u64 {
+        self.first + (self.count - 1)
+    }
 }
 
 /// The checksum of an envelope.

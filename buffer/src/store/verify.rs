@@ -1,12 +1,14 @@
 //! The recount: whether every counter is what the rows say, and every number in one place only. And the ledger of a
 //! daemon that is not running.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, params};
 
+use super::check::{self, Found};
+use super::lock::Lock;
 use super::open::{self, FILE, OpenError};
-use super::{BlockRow, Result, Store, ledger, schema};
+use super::{BlockRow, Result, Store, block_columns, ledger, salvage, schema};
 use crate::lane::Lane;
 use crate::stats::{Discrepancy, State, Stats, Written};
 
@@ -14,7 +16,7 @@ impl Store {
     /// Counts all rows again and compares them with the ledger, in the file and in memory. Reads no frame.
     pub(crate) fn verify(&self) -> std::result::Result<(), Discrepancy> {
         let unreadable = |error: rusqlite::Error| Discrepancy::Unreadable(error.to_string());
-        let loaded = ledger::load(&self.conn).map_err(unreadable)?;
+        let loaded = ledger::load(&self.conn, true).map_err(unreadable)?;
         for lane in Lane::ALL {
             let (memory, file) = (self.books.totals.get(lane), loaded.totals.get(lane));
             for (what, counted, found) in [
@@ -91,16 +93,27 @@ impl Store {
         Ok(Ok(()))
     }
 
-    /// Every envelope is needed, and every row that needs one has it.
+    /// Every row that needs an envelope has it, and every envelope is needed, but those that were found damaged: they
+    /// stay where they are (see [`super::read`]).
     fn verify_envelopes(&self) -> Result<std::result::Result<(), Discrepancy>> {
-        let count = |sql| self.conn.query_row(sql, [], |row| row.get::<_, u64>(0));
-        let counted = count("SELECT count(*) FROM frames")?;
-        let found = count("SELECT count(*) FROM (SELECT frame FROM blocks UNION SELECT frame FROM quarantine)")?;
-        let (lane, epoch) = (Lane::Readings, "*".into());
-        Ok(if counted == found {
-            Ok(())
-        } else {
-            Err(Discrepancy::Count { lane, epoch, what: "envelopes", counted, found })
+        let needed = "SELECT frame FROM blocks UNION SELECT frame FROM quarantine";
+        let count = |sql: String| self.conn.query_row(&sql, [], |row| row.get::<_, u64>(0));
+        let missing = count(format!("SELECT count(*) FROM ({needed}) WHERE frame NOT IN (SELECT id FROM frames)"))?;
+        let mut statement =
+            self.conn.prepare(&format!("SELECT header, crc, frame FROM frames WHERE id NOT IN ({needed})"))?;
+        let mut rows = statement.query([])?;
+        let mut unneeded = 0;
+        while let Some(row) = rows.next()? {
+            let (header, frame) =
+                (row.get_ref(0)?.as_str().unwrap_or_default(), row.get_ref(2)?.as_bytes().unwrap_or_default());
+            unneeded += u64::from(row.get_ref(1)?.as_i64() == Ok(schema::seal(header, frame).into()));
+        }
+        let (lane, epoch, counted) = (Lane::Readings, "*".into(), 0);
+        Ok(match [("envelopes that are missing", missing), ("envelopes too many", unneeded)] {
+            [(_, 0), (_, 0)] => Ok(()),
+            [(_, 0), (what, found)] | [(what, found), _] => {
+                Err(Discrepancy::Count { lane, epoch, what, counted, found })
+            }
         })
     }
 }
@@ -116,8 +129,8 @@ struct LedgerRow {
 }
 
 pub(super) fn owed_ranges(conn: &Connection, lane: Lane, epoch: i64) -> Result<Vec<(u64, u64)>> {
-    let sql = "SELECT epoch, first, count, catalogue, owed, frame FROM blocks WHERE lane = ?1 AND epoch = ?2";
-    let mut statement = conn.prepare(sql)?;
+    let sql = format!("SELECT {} FROM blocks WHERE lane = ?1 AND epoch = ?2", block_columns(true));
+    let mut statement = conn.prepare(&sql)?;
     let mut rows = statement.query(params![lane.code(), epoch])?;
     let mut owed = Vec::new();
     while let Some(row) = rows.next()? {
@@ -130,16 +143,37 @@ pub(super) fn ranges(conn: &Connection, sql: &str, lane: Lane, epoch: i64) -> Re
     conn.prepare(sql)?.query_map(params![lane.code(), epoch], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
 }
 
-/// The figures of a file that no daemon holds, without changing it.
-pub(crate) fn read_stats(directory: &Path, max_bytes: u64) -> std::result::Result<Stats, OpenError> {
+/// A file that no daemon holds, open for reading.
+pub(super) struct ReadOnly {
+    pub(super) path: PathBuf,
+    pub(super) conn: Connection,
+    /// After the connection, which it must outlive.
+    _lock: Option<Lock>,
+}
+
+/// Opens it without changing it.
+pub(super) fn read_only(directory: &Path) -> std::result::Result<ReadOnly, OpenError> {
     let path = directory.join(FILE);
     std::fs::metadata(&path).map_err(|source| OpenError::Access { path: path.clone(), source })?;
-    let conn = open::connect(&path)?;
-    let failed = |error| open::failed(&path, &error);
-    if open::identify(&conn, &path)? {
-        return Err(OpenError::Damaged { path, why: "it is empty".into() });
+    let lock = Lock::shared(directory)?;
+    let damaged = |why: &str| OpenError::Damaged { path: path.clone(), why: why.to_owned() };
+    if salvage::is_beheaded(&path) {
+        return Err(damaged("it is empty, and its WAL is not")); // which SQLite would delete
     }
-    conn.pragma_update(None, "query_only", true).map_err(failed)?;
-    let books = ledger::load(&conn).map_err(failed)?;
+    let conn = open::connect(&path)?;
+    match check::identify(&conn, &path)? {
+        Found::Ours { .. } => {}
+        Found::Empty => return Err(damaged("it is empty")),
+        Found::First => return Err(OpenError::OldFormat { path }),
+    }
+    conn.pragma_update(None, "query_only", true).map_err(|error| open::failed(&path, &error))?;
+    Ok(ReadOnly { path, conn, _lock: lock })
+}
+
+/// The figures of a file that no daemon holds.
+pub(crate) fn read_stats(directory: &Path, max_bytes: u64) -> std::result::Result<Stats, OpenError> {
+    let ReadOnly { path, conn, _lock } = read_only(directory)?;
+    let failed = |error| open::failed(&path, &error);
+    let books = ledger::load(&conn, true).map_err(failed)?;
     super::stats(&conn, &books, max_bytes, State::Ok, Written::default()).map_err(failed)
 }

@@ -1,16 +1,46 @@
-//! What a failing disk asks of the writer: a name for the trouble, a new connection, and what is given up.
+//! What a failing disk asks of the writer: a name for the trouble, a new connection or a new file, and what is given up.
 
 use std::io::{Error, ErrorKind};
+use std::time::{Duration, Instant};
 
 use rusqlite::ErrorCode;
 
-use super::Writer;
+use super::{RETRY, Writer};
 use crate::entry::{Append, GapReason};
 use crate::lane::{Lane, PerLane};
 use crate::queue::Batch;
 use crate::stats::State;
 
+/// How long a file that was just built anew must do: what breaks again at once is not a matter of flipped bits.
+const HEAL_AGAIN: Duration = Duration::from_secs(60);
+
 impl Writer {
+    /// Nothing of the open transaction is kept; the disk is left alone for a while.
+    pub(super) fn give_way(&mut self, error: &rusqlite::Error, now: Instant) {
+        let state = self.diagnose(error);
+        if std::mem::discriminant(&state) != std::mem::discriminant(&self.state) {
+            tracing::error!(%state, "buffer: collection goes on in memory, and the disk is tried again each second");
+        }
+        self.state = state;
+        self.due = Some(now + RETRY);
+        self.store.rollback();
+    }
+
+    /// Builds a damaged file anew. Returns whether the work can go on.
+    pub(super) fn heal(&mut self, error: &rusqlite::Error, now: Instant, now_ms: i64) -> bool {
+        if self.healed.is_some_and(|healed| now < healed + HEAL_AGAIN) {
+            return false;
+        }
+        self.healed = Some(now);
+        match self.store.heal(error, now_ms) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::error!(%error, "buffer: the damaged file could not be built anew; it is tried again each minute");
+                false
+            }
+        }
+    }
+
     /// What is wrong, by what SQLite says and by what the disk says of a new file.
     pub(super) fn diagnose(&mut self, error: &rusqlite::Error) -> State {
         let said = error.to_string();

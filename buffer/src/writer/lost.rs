@@ -22,8 +22,11 @@ impl Writer {
         let booked = self.store.cloud_lost(lane, epoch, lost, now_ms);
         match booked {
             Ok(booked) => {
-                self.commit(now, now_ms);
-                if self.is_failing() { Err(Unavailable::Disk(self.state.to_string())) } else { Ok(booked) }
+                if self.commit(now, now_ms) {
+                    Ok(booked)
+                } else {
+                    Err(self.not_durable())
+                }
             }
             Err(error) => {
                 self.fail(&error, now, now_ms);

@@ -42,6 +42,7 @@ pub use decode::{Event, Reading};
 pub use line::Lane;
 pub use query::{LaneState, Notice, Readings};
 pub use script::{Answer, Rejected, Request, Route};
+pub(crate) use server::tls as server_tls;
 pub use server::{Connections, TlsError};
 pub use store::{Counters, Store, StoreError, Synchronous};
 

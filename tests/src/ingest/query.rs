@@ -207,9 +207,26 @@ impl Store {
     /// # Errors
     /// Where the database cannot be read; each item too.
     pub fn readings(&self, signal: Option<&str>) -> Result<Readings<'_>, StoreError> {
+        self.readings_where(signal, |_| true)
+    }
+
+    /// Every reading of one epoch, ordered by number. What other epochs hold is not decoded, unless it is needed to
+    /// correct times.
+    ///
+    /// # Errors
+    /// As [`Self::readings`].
+    pub fn readings_of(&self, epoch: &str) -> Result<Readings<'_>, StoreError> {
+        self.readings_where(None, |lane| lane.epoch == epoch)
+    }
+
+    fn readings_where(
+        &self,
+        signal: Option<&str>,
+        wanted: impl Fn(&LaneState) -> bool,
+    ) -> Result<Readings<'_>, StoreError> {
         let connection = self.reader()?;
-        let entries = entries(&connection, kind::READINGS)?.into_iter().map(|(_, entry)| entry);
-        let entries = entries.collect::<Vec<_>>().into_iter();
+        let entries = entries(&connection, kind::READINGS)?.into_iter().filter(|(lane, _)| wanted(lane));
+        let entries = entries.map(|(_, entry)| entry).collect::<Vec<_>>().into_iter();
         let signal = signal.map(str::to_owned);
         Ok(Readings {
             store: self,

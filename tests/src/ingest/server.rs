@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -46,9 +46,9 @@ pub enum TlsError {
 }
 
 /// TLS 1.2 and 1.3 with a client certificate of the CA, HTTP/2 before HTTP/1.1.
-pub(super) fn tls(ca: &PathBuf, server: &Pair) -> Result<ServerConfig, TlsError> {
-    let pem = |path: &PathBuf| {
-        let path = path.clone();
+pub(crate) fn tls(ca: &Path, server: &Pair) -> Result<ServerConfig, TlsError> {
+    let pem = |path: &Path| {
+        let path = path.to_owned();
         move |source| TlsError::Pem { path, source }
     };
     let config = |error: &dyn std::fmt::Display| TlsError::Config(error.to_string());

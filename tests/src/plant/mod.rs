@@ -1,12 +1,13 @@
 //! A simulated plant: machines whose values are functions of time, behind Modbus TCP servers written on raw sockets,
 //! so that a test sees every request as it was sent and can spoil every reply ([`Fault`]).
 //!
-//! [`machine`] says what a machine shows, `frame` how it is asked, `server` who listens.
+//! [`machine`] says what a machine shows, [`proof`] what proves itself, `frame` how it is asked, `server` who listens.
 
 mod device;
 mod faults;
 mod frame;
 pub mod machine;
+pub mod proof;
 mod server;
 
 use std::io;
@@ -17,6 +18,7 @@ pub use device::{Device, DeviceOptions};
 pub use faults::Fault;
 pub use frame::Request;
 pub use machine::{Machine, Table};
+pub use proof::Proof;
 
 /// The time that machines live by: how long the plant has been running. Give a clock of your own to choose every
 /// value that is read.

@@ -1,14 +1,15 @@
 //! A gateway's surroundings: certificates, a receiver, a configuration, and the daemon as a child process. What is
 //! played in them is in the tests.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
-use lineside_testbed::ingest::{Counters, Ingest, Lane, Options};
+use lineside_testbed::audit::Audit;
+pub(crate) use lineside_testbed::audit::Ledger;
+use lineside_testbed::ingest::{Counters, Ingest, Options};
 use lineside_testbed::pki::{Pair, Pki};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -18,6 +19,9 @@ use tokio::time::{Instant, interval, timeout};
 pub(crate) const PINNED: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 /// Longest wait for anything. Generous, because a test machine may be busy; nothing is asserted about time.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Lines of the log that a failure shows.
+const LAST_WORDS: usize = 60;
 
 /// Everything around one daemon.
 pub(crate) struct Site {
@@ -37,7 +41,7 @@ impl Site {
     pub(crate) fn with(change: impl FnOnce(&mut Options)) -> Self {
         let directory = TempDir::with_prefix("lineside-test-").unwrap();
         let pki = Pki::new(directory.path().join("pki")).unwrap();
-        let server = pki.server(&["localhost", "127.0.0.1"]).unwrap();
+        let server = pki.server(&["localhost", "127.0.0.1", "10.77.0.1", "fd77::1", "ingest.test"]).unwrap();
         let client = pki.client("gw-test").unwrap();
         let database = directory.path().join("cloud.db");
         let mut options = Options { allow: vec![PINNED], ..Options::new(&pki, server, database) };
@@ -53,17 +57,23 @@ impl Site {
         let text = format!(
             "schema = 1\n[agent]\nid = \"gw-test\"\nlocation = \"acme/stuttgart/paint/line-2\"\n\
              [uplink]\nurl = \"{}\"\nca = {:?}\ncertificate = {:?}\nprivate_key = {:?}\n{}{uplink}\n\
-             [buffer]\ndirectory = {:?}\ncommit_interval = \"200ms\"\n{size}{buffer}\n{devices}\n",
+             [buffer]\ndirectory = {:?}\n{}{size}{buffer}\n{devices}\n",
             self.ingest.url(),
             self.pki.ca(),
             self.client.certificate,
             self.client.key,
             if uplink.contains("source_address") { String::new() } else { format!("source_address = \"{PINNED}\"\n") },
-            self.directory.path().join("buffer"),
+            self.buffer(),
+            if buffer.contains("commit_interval") { "" } else { "commit_interval = \"200ms\"\n" },
         );
         let path = self.directory.path().join("lineside.toml");
         std::fs::write(&path, text).unwrap();
         path
+    }
+
+    /// `[buffer] directory`.
+    pub(crate) fn buffer(&self) -> PathBuf {
+        self.directory.path().join("buffer")
     }
 
     /// Starts the daemon.
@@ -89,6 +99,11 @@ impl Site {
         std::fs::read_to_string(self.log_path()).unwrap()
     }
 
+    /// The end of it.
+    pub(crate) fn last_words(&self) -> String {
+        last_words(&self.log_path())
+    }
+
     /// Waits for the receiver's counters.
     pub(crate) async fn received(&self, what: &str, condition: impl FnMut(&Counters) -> bool) -> Counters {
         let until = timeout(PATIENCE, self.ingest.until(condition)).await;
@@ -98,55 +113,8 @@ impl Site {
     /// Both books agree: every number that the gateway counts as delivered, told as dropped or as set aside is
     /// accounted for by the cloud, once, from 1 to the last without a hole.
     pub(crate) fn check_ledger(&self, status: &Value) {
-        let mut held: BTreeMap<&str, u64> = BTreeMap::new();
-        for lane in self.ingest.store().lanes().unwrap() {
-            let name = if lane.lane == Lane::Events { "events" } else { "readings" };
-            assert_eq!(lane.accepted, [(1, lane.highest)], "{name} of epoch {} has holes", lane.epoch);
-            *held.entry(name).or_default() += lane.highest;
-        }
-        for (name, held) in held {
-            let lane = Ledger::of(status, name);
-            assert_eq!((lane.pending, lane.unreported), (0, 0), "{name}: {status:#}");
-            assert_eq!(lane.collected, held, "{name}: what the gateway collected and what the cloud accounts for");
-        }
-        let counters = self.ingest.store().counters();
-        let readings = Ledger::of(status, "readings");
-        assert_eq!(readings.delivered, counters.readings, "{status:#}");
-        assert_eq!(counters.conflicts, 0);
-        let numbers = self.ingest.store().readings(None).unwrap().map(|reading| {
-            let reading = reading.unwrap();
-            (reading.epoch, reading.number)
-        });
-        let numbers: Vec<_> = numbers.collect();
-        let unique: std::collections::BTreeSet<_> = numbers.iter().collect();
-        assert_eq!(unique.len(), numbers.len(), "a number came twice");
-        assert_eq!(numbers.len() as u64, readings.delivered);
-    }
-}
-
-/// One lane as the status tells it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Ledger {
-    pub(crate) collected: u64,
-    pub(crate) delivered: u64,
-    pub(crate) pending: u64,
-    pub(crate) quarantined: u64,
-    pub(crate) dropped: u64,
-    pub(crate) unreported: u64,
-}
-
-impl Ledger {
-    pub(crate) fn of(status: &Value, lane: &str) -> Self {
-        let found = status["lanes"].as_array().unwrap().iter().find(|l| l["name"] == lane);
-        let number = |key: &str| found.unwrap()[key].as_u64().unwrap();
-        Ledger {
-            collected: number("collected"),
-            delivered: number("delivered"),
-            pending: number("pending"),
-            quarantined: number("quarantined"),
-            dropped: number("dropped"),
-            unreported: number("unreported"),
-        }
+        let findings = Audit::new(self.ingest.store()).gateway(status).run().unwrap();
+        assert!(findings.is_clean(), "{findings}\n{status:#}\n{}", self.last_words());
     }
 }
 
@@ -187,8 +155,18 @@ impl Daemon {
             }
             last = Some(status);
         }
-        let log = std::fs::read_to_string(&self.log).unwrap();
-        panic!("waited for {what}; the last status was {last:#?}\n{log}");
+        panic!("waited for {what}; the last status was {last:#?}\n{}", self.last_words());
+    }
+
+    /// The end of the log.
+    pub(crate) fn last_words(&self) -> String {
+        last_words(&self.log)
+    }
+
+    /// SIGTERM, without waiting for what comes of it.
+    pub(crate) fn terminate(&self) {
+        let signalled = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        assert!(signalled.success());
     }
 
     /// The most memory that it ever had, in KiB (`VmHWM`, proc_pid_status(5)).
@@ -200,8 +178,7 @@ impl Daemon {
 
     /// SIGTERM; what it exits with, and its status afterwards, from the file.
     pub(crate) fn stop(mut self) -> (ExitStatus, Value) {
-        let signalled = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
-        assert!(signalled.success());
+        self.terminate();
         let exit = self.child.wait().unwrap();
         (exit, stopped_status(&self.config))
     }
@@ -223,10 +200,15 @@ pub(crate) fn stopped_status(config: &Path) -> Value {
 fn parse(output: &Output) -> Value {
     let status: Value = serde_json::from_slice(&output.stdout).unwrap();
     for lane in ["events", "readings"] {
-        let Ledger { collected, delivered, pending, quarantined, dropped, .. } = Ledger::of(&status, lane);
-        assert_eq!(collected, delivered + pending + quarantined + dropped, "{lane} does not add up: {status:#}");
+        assert!(Ledger::of(&status, lane).adds_up(), "{lane} does not add up: {status:#}");
     }
     status
+}
+
+fn last_words(log: &Path) -> String {
+    let log = std::fs::read_to_string(log).unwrap();
+    let lines: Vec<&str> = log.lines().collect();
+    lines[lines.len().saturating_sub(LAST_WORDS)..].join("\n")
 }
 
 /// The real binary.

@@ -4,6 +4,9 @@
 mod answers;
 mod contract;
 mod identity;
+mod lanes;
+mod later;
+mod lost;
 mod narrowing;
 mod notices;
 mod resend;
@@ -11,6 +14,7 @@ mod rotation;
 mod source;
 
 use std::hash::{BuildHasher as _, RandomState};
+use std::net::Ipv4Addr;
 
 use lineside_testbed::ingest::{Quality, Request};
 use lineside_testbed::plant::machine::Table;
@@ -29,12 +33,18 @@ const ONCE: &str = "1h";
 /// A device with `signals` of four registers each: three of noise, which no compression makes small, and the last one
 /// its own address, which tells whose value it is.
 fn press(poll: &str, signals: u16) -> (Plant, String) {
+    press_at(Ipv4Addr::LOCALHOST, poll, signals)
+}
+
+/// The same, at another address of this machine.
+fn press_at(address: Ipv4Addr, poll: &str, signals: u16) -> (Plant, String) {
     let noise = RandomState::new();
     let registers = move |_: Table, address: u16, at| {
         let noise = noise.hash_one((address, at)).to_le_bytes();
         Some(if address % 4 == 3 { address } else { u16::from_le_bytes([noise[0], noise[1]]) })
     };
-    let plant = Plant::start([DeviceOptions::new("press-7", registers)], &running_clock()).unwrap();
+    let device = DeviceOptions::new("press-7", registers).listen((address, 0).into());
+    let plant = Plant::start([device], &running_clock()).unwrap();
     let address = plant.device("press-7").unwrap().address();
     let mut devices = format!(
         "[[device]]\nname = \"press-7\"\nprotocol = \"modbus-tcp\"\naddress = \"{address}\"\npoll = \"{poll}\"\n"

@@ -69,34 +69,52 @@ fn a_frame_that_can_never_fit_drives_nothing_out() {
     assert_eq!(ledger(&store, Lane::Readings), [15, 0, 10, 0, 5, 1]);
 }
 
+fn three_blocks_of_an_earlier_epoch(directory: &TempDir) -> Store {
+    let mut store = store(directory, "e0");
+    append(&mut store, &[readings(1, 10), readings(11, 10), readings(21, 10)]);
+    drop(store);
+    open(directory.path(), MEBIBYTE, AGENT, "e1", 0).unwrap().0
+}
+
 #[test]
-fn damage_becomes_a_recorded_gap_and_is_never_delivered() {
+fn a_damaged_frame_becomes_a_recorded_gap_and_is_never_delivered() {
     for damage in [
         "UPDATE frames SET frame = CAST(replace(frame, x'2e', x'2f') AS BLOB) WHERE id = 2",
         "UPDATE frames SET header = 'e1 readings 12 10 -' WHERE id = 2",
         "UPDATE frames SET crc = crc + 1 WHERE id = 2",
-        "UPDATE blocks SET frame = 3 WHERE frame = 2",
-        "UPDATE blocks SET frame = 99 WHERE frame = 2",
-        "DELETE FROM frames WHERE id = 2",
-        "UPDATE epochs SET name = 'e9' WHERE id = 1",
     ] {
         let directory = TempDir::new().unwrap();
-        let mut store = store(&directory, "e0");
-        append(&mut store, &[readings(1, 10), readings(11, 10), readings(21, 10)]);
-        drop(store);
-        let (mut store, _) = open(directory.path(), MEBIBYTE, AGENT, "e1", 0).unwrap();
+        let mut store = three_blocks_of_an_earlier_epoch(&directory);
         assert_eq!(store.conn.execute(damage, []).unwrap(), 1);
         let all = said(peek(&mut store, Lane::Readings).as_ref());
-        if damage.contains("epochs") {
-            assert_eq!(all, ["gap 1-10 damaged", "gap 11-20 damaged", "gap 21-30 damaged"], "{damage}");
-        } else {
-            assert_eq!(all, ["block 1-10", "gap 11-20 damaged", "block 21-30"], "{damage}");
-            assert_eq!(ledger(&store, Lane::Readings), [30, 0, 20, 0, 10, 1]);
-        }
-        if !damage.contains("blocks") {
-            store.verify().unwrap(); // else envelope 2 is left over, for a salvage to find
-        }
+        assert_eq!(all, ["block 1-10", "gap 11-20 damaged", "block 21-30"], "{damage}");
+        assert_eq!(ledger(&store, Lane::Readings), [30, 0, 20, 0, 10, 1]);
+        store.verify().unwrap();
         store.commit().unwrap();
+    }
+}
+
+#[test]
+fn a_file_found_damaged_while_it_is_worked_in_is_built_anew_and_an_envelope_that_proves_itself_wins() {
+    let whole: &[&str] = &["block 1-10", "block 11-20", "block 21-30"];
+    let cases = [
+        ("UPDATE blocks SET frame = 3 WHERE frame = 2", whole),
+        ("UPDATE blocks SET frame = 99 WHERE frame = 2", whole),
+        ("UPDATE frames SET id = 99 WHERE id = 2", whole),
+        ("DELETE FROM frames WHERE id = 2", whole), // an older page still has it
+    ];
+    for (damage, expected) in cases {
+        let directory = TempDir::new().unwrap();
+        let mut store = three_blocks_of_an_earlier_epoch(&directory);
+        append(&mut store, &[readings(1, 10)]);
+        assert_eq!(store.conn.execute(damage, []).unwrap(), 1);
+        let error = store.peek(Lane::Readings, usize::MAX, None, 2).unwrap_err();
+        assert!(store.is_damaged(&error), "{error}");
+        store.heal(&error, 2).unwrap();
+        store.verify().unwrap();
+        assert_eq!(said(peek(&mut store, Lane::Readings).as_ref()), expected, "{damage}");
+        append(&mut store, &[readings(11, 10)]);
+        assert_eq!(ledger(&store, Lane::Readings)[0], 50, "numbers of this epoch go on");
     }
 }
 

@@ -4,6 +4,7 @@ mod ageing;
 mod deciding;
 mod losing;
 mod lost;
+mod migrating;
 mod model;
 mod opening;
 mod reading;

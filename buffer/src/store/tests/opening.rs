@@ -41,13 +41,12 @@ fn the_ledger_of_a_stopped_or_killed_daemon_can_be_read() {
 }
 
 #[test]
-fn files_that_are_not_ours_are_refused_and_left_alone() {
+fn a_newer_file_and_a_used_epoch_are_refused_and_left_alone() {
     type Check = fn(&OpenError) -> bool;
-    let cases: [(&str, Check); 5] = [
-        ("PRAGMA user_version = 2", |error| matches!(error, OpenError::Newer { found: 2, known: 1, .. })),
-        ("PRAGMA application_id = 252006674", |error| matches!(error, OpenError::Foreign { .. })),
-        ("DROP TABLE gaps", |error| matches!(error, OpenError::Damaged { .. })),
-        ("UPDATE ledger SET collected = 7", |error| matches!(error, OpenError::Damaged { .. })),
+    let cases: [(&str, Check); 2] = [
+        ("PRAGMA user_version = 3; UPDATE format SET version = 3", |error| {
+            matches!(error, OpenError::Newer { found: 3, known: 2, .. })
+        }),
         ("INSERT INTO epochs VALUES (9, 'e2', 'gw', 0)", |error| matches!(error, OpenError::EpochReused { .. })),
     ];
     for (change, check) in cases {
@@ -60,12 +59,40 @@ fn files_that_are_not_ours_are_refused_and_left_alone() {
         assert!(std::fs::read(&path).unwrap() == before, "{change}: the file was changed");
     }
     let directory = TempDir::new().unwrap();
-    let path = directory.path().join("buffer.db");
-    std::fs::write(&path, "no database at all, but long enough to be looked at".repeat(100)).unwrap();
-    let error = open(directory.path(), MEBIBYTE, AGENT, "e2", 0).unwrap_err();
-    assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
     for epoch in ["", "two words", &"x".repeat(65)] {
         assert!(matches!(open(directory.path(), MEBIBYTE, AGENT, epoch, 0), Err(OpenError::EpochName(_))));
+    }
+}
+
+#[test]
+fn a_file_that_does_not_hold_together_is_set_aside_and_salvaged() {
+    for change in [
+        "DROP TABLE gaps",
+        "UPDATE ledger SET delivered = 7",
+        "PRAGMA writable_schema = ON; UPDATE sqlite_schema SET rootpage = 3 WHERE name = 'gaps'",
+        "PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = replace(sql, 'at_ms', 'at_mq')",
+        "DELETE FROM blocks WHERE first = 11",
+        "DELETE FROM format",
+    ] {
+        let directory = TempDir::new().unwrap();
+        let mut first = store(&directory, "e1");
+        append(&mut first, &[readings(1, 10), readings(11, 10), gap(21, 22, GapReason::QueueFull)]);
+        first.conn.execute_batch(change).unwrap();
+        drop(first);
+        if !change.contains("format") {
+            let told = read_stats(directory.path(), MEBIBYTE);
+            assert!(matches!(told, Err(OpenError::Damaged { .. })), "{change}: {told:?}");
+        }
+        let (mut store, opened) = open(directory.path(), MEBIBYTE, AGENT, "e2", 0).unwrap();
+        let recovered = opened.recovered.unwrap_or_else(|| panic!("{change}: not noticed"));
+        assert_eq!((recovered.blocks, recovered.set_aside.exists()), (2, true), "{change}");
+        store.verify().unwrap();
+        let peek = peek(&mut store, Lane::Readings).unwrap();
+        assert_eq!((peek.epoch(), peek.agent()), ("e1", AGENT));
+        assert_eq!(said(Some(&peek))[..2], ["block 1-10", "block 11-20"], "{change}");
+        if !change.contains("gaps") {
+            assert_eq!(said(Some(&peek))[2], "gap 21-22 queue-full", "{change}");
+        }
     }
 }
 

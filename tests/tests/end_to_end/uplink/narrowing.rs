@@ -4,7 +4,7 @@ use lineside_testbed::ingest::{Answer, Notice, Rejected, Route};
 use serde_json::Value;
 
 use super::super::site::{Ledger, Site};
-use super::{OFTEN, SOON, batches, finish, one_poll_behind, press, readings, state};
+use super::{OFTEN, SOON, batches, finish, last_error, one_poll_behind, press, readings, state};
 
 /// The events come first.
 const EVENTS: Answer = Answer::Contract;
@@ -105,6 +105,22 @@ async fn a_refusal_that_passes_sets_nothing_aside() {
     assert_eq!(readings(&status), Ledger { collected: 10, delivered: 10, ..Ledger::default() });
     assert_eq!(ranges(&site), [(1, 10), (1, 5), (1, 3), (1, 2), (3, 10)]);
     check_quarantined(&site, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_conflict_is_set_aside_and_the_rest_arrives() {
+    let (site, _plant, daemon) = one_poll_behind().await;
+    let ranges = "[[3,4],[900,901]]";
+    let body = format!("{{\"type\":\"urn:lineside:problem:conflict\",\"detail\":\"other\",\"ranges\":{ranges}}}");
+    let conflict = Answer::status(409).body("application/problem+json", &body);
+    site.ingest.script(Route::Batches, [EVENTS, conflict]);
+    site.ingest.start_again().unwrap();
+    let status = daemon.until("everything to be told", settled).await;
+    assert!(last_error(&status).contains("readings 3-4: conflict other"), "{status:#}");
+    let status = finish(&site, daemon);
+    assert_eq!(readings(&status), Ledger { collected: 10, delivered: 8, quarantined: 2, ..Ledger::default() });
+    let told = site.ingest.store().quarantined().unwrap();
+    assert_eq!(told.iter().map(|n| (n.first, n.last, n.reason.as_str())).collect::<Vec<_>>(), [(3, 4, "conflict")]);
 }
 
 /// The cloud knows that this number was set aside, and why.

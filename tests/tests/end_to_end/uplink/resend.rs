@@ -1,11 +1,11 @@
-//! What must be sent again: lost acknowledgements, forgotten catalogues, a cloud that was set back.
+//! What must be sent again: lost acknowledgements, forgotten catalogues, refusals that pass, a restart.
 
 use std::collections::BTreeMap;
 
-use lineside_testbed::ingest::{Answer, Lane, Route};
+use lineside_testbed::ingest::{Answer, Route};
 
 use super::super::site::Site;
-use super::{OFTEN, SOON, batches, finish, last_error, one_poll_behind, press, readings, state};
+use super::{OFTEN, SOON, batches, finish, one_poll_behind, press, readings};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_acknowledgement_is_the_same_request_again() {
@@ -56,32 +56,74 @@ async fn a_catalogue_that_the_cloud_forgot_is_put_again() {
     finish(&site, daemon);
 }
 
-/// This version does not resend what it has deleted on the cloud's word, and cannot: it says so, and goes on.
+/// Whatever comes between, a request that may have been stored is repeated byte for byte, although more is committed
+/// all the time.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cloud_that_was_set_back_is_told_of_and_loses_no_more() {
+async fn a_request_is_repeated_byte_for_byte() {
     let site = Site::new();
     let (_plant, devices) = press(OFTEN, 10);
     let daemon = site.start(&site.configure(SOON, "", &devices));
-    site.received("readings", |c| c.readings >= 200).await;
-    site.ingest.stop().await;
-    let status = daemon.until("the outage", |status| state(status) == "waiting").await;
-    let epoch = status["epoch"].as_str().unwrap();
-    let lane = || site.ingest.store().lanes().unwrap().into_iter().find(|lane| lane.lane == Lane::Readings).unwrap();
-    let highest = lane().highest;
-    site.ingest.store().set_back("gw-test", epoch, Lane::Readings, highest - 100).unwrap();
-    site.ingest.start_again().unwrap();
-    let told = |text: &str| text.contains(&format!("up to {} only", highest - 100));
-    let behind = readings(&daemon.until("the alarm", |status| told(last_error(status))).await);
-    assert!(site.log().lines().any(|line| line.contains("ERROR") && told(line)), "{}", site.log());
+    site.received("the events of the start", |c| c.events >= 3).await;
+    let faults = [
+        Answer::status(503),
+        Answer::problem(429, "limited"),
+        Answer::retry_after(503, 1),
+        Answer::LoseAnswer,
+        Answer::Close,
+        Answer::Hang,
+        Answer::StoreAndHang,
+        Answer::html(200),
+        Answer::problem(403, "not-allowed"),
+    ];
+    for fault in faults {
+        let before = site.ingest.store().counters();
+        site.received("readings", |c| c.readings > before.readings + 20).await;
+        let asked = batches(&site).len();
+        site.ingest.script(Route::Batches, [fault.clone(), fault.clone()]);
+        daemon.until("both refusals", |_| batches(&site).len() > asked + 2).await;
+        let before = site.ingest.store().counters();
+        site.received("readings again", |c| c.readings > before.readings + 20).await;
+        let posts = batches(&site).split_off(asked.saturating_sub(1));
+        let same = |(range, request): &(_, lineside_testbed::ingest::Request)| {
+            (*range, request.idempotency_key.clone(), request.body_sha256.clone())
+        };
+        let thrice = posts.windows(3).filter(|three| three.iter().all(|one| same(one) == same(&three[0]))).count();
+        assert_eq!(thrice, 1, "twice {fault:?}, and then it is taken");
+    }
+    finish(&site, daemon);
+}
 
-    let on = |status: &serde_json::Value| state(status) == "connected" && readings(status).delivered > behind.collected;
-    daemon.until("the rest to arrive", on).await;
-    let (exit, status) = daemon.stop();
-    assert!(exit.success());
-    let accepted = lane().accepted;
-    assert_eq!(accepted.first().unwrap().0, 1);
-    let (first, last) = *accepted.last().unwrap();
-    assert!(accepted.len() <= 2 && first <= highest + 1, "only what the cloud itself lost is missing: {accepted:?}");
-    let ledger = readings(&status);
-    assert_eq!((last, ledger.delivered), (ledger.collected, ledger.collected), "{ledger:?}");
+/// After a restart the ranges may be grouped differently: what the cloud has is trimmed.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_restart_the_cloud_trims_what_it_has() {
+    let site = Site::new();
+    let (_plant, devices) = press(OFTEN, 10);
+    let config = site.configure(SOON, "", &devices);
+    for _ in 0..3 {
+        let daemon = site.start(&config);
+        let before = site.ingest.store().counters();
+        let before = site.received("readings", |c| c.readings >= before.readings + 100).await;
+        site.ingest.script(Route::Batches, vec![Answer::StoreAndHang; 10]);
+        site.received("what is not acknowledged", |c| c.requests >= before.requests + 3).await;
+        daemon.kill();
+        site.ingest.unscript();
+    }
+    let daemon = site.start(&config);
+    daemon.until("readings", |status| readings(status).pending == 0).await;
+    assert!(site.ingest.store().counters().duplicates > 0);
+    finish(&site, daemon);
+}
+
+/// A refusal that passes does not end the last send.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_send_is_tried_again() {
+    for fault in [Answer::status(503), Answer::Close, Answer::retry_after(429, 1), Answer::html(200)] {
+        let (site, _plant, daemon) = one_poll_behind().await;
+        site.ingest.start_again().unwrap();
+        daemon.until("everything to arrive", |status| readings(status).pending == 0).await;
+        // The event that the agent stops is all that is left to send.
+        site.ingest.script(Route::Batches, [fault.clone(), fault]);
+        let status = finish(&site, daemon);
+        assert_eq!(readings(&status).delivered, 10);
+    }
 }
