@@ -4,6 +4,7 @@
 //! `LINESIDE_ROUNDS=3000 cargo test -p lineside-buffer --test rot -- --nocapture` flips as many bits as asked.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the figures are for the evidence page")]
+#![expect(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "helpers of tests, which end with them")]
 
 mod plant;
 

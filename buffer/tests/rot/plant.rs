@@ -8,20 +8,20 @@ use lineside_buffer::{
     Append, Block, Buffer, Entry, GapReason, Lane, OpenError, Opened, Peek, Quarantine, Settings, Settlement,
 };
 
-pub const AGENT: &str = "gw-paint-01";
+pub(crate) const AGENT: &str = "gw-paint-01";
 /// The files that a buffer consists of.
-pub const FILES: [&str; 2] = ["buffer.db", "buffer.db-wal"];
+pub(crate) const FILES: [&str; 2] = ["buffer.db", "buffer.db-wal"];
 
 /// Repeatable noise (xorshift64*).
 #[derive(Clone, Debug)]
-pub struct Noise(u64);
+pub(crate) struct Noise(u64);
 
 impl Noise {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
@@ -29,18 +29,18 @@ impl Noise {
     }
 
     /// At least 0, less than `end`.
-    pub fn below(&mut self, end: u64) -> u64 {
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.next() % end
     }
 
-    pub fn bytes(&mut self, count: u64) -> Vec<u8> {
+    pub(crate) fn bytes(&mut self, count: u64) -> Vec<u8> {
         (0..count).map(|_| self.next().to_le_bytes()[7]).collect()
     }
 }
 
 /// Where a number has gone, as the cloud sees it. The first answer stands: later ones are trimmed as known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub(crate) enum Place {
     Nowhere,
     Data,
     Gap,
@@ -48,28 +48,30 @@ pub enum Place {
 }
 
 type Key = (String, Lane);
+/// Count, catalogue, frame.
+type Appended = (u64, Option<String>, Vec<u8>);
 
 /// What was appended, and what the cloud has of it.
 #[derive(Clone, Debug, Default)]
-pub struct Cloud {
-    blocks: BTreeMap<(String, Lane, u64), (u64, Option<String>, Vec<u8>)>,
+pub(crate) struct Cloud {
+    blocks: BTreeMap<(String, Lane, u64), Appended>,
     places: BTreeMap<Key, Vec<Place>>,
-    pub figures: Figures,
+    pub(crate) figures: Figures,
 }
 
 /// What the evidence page says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Figures {
-    pub lost: u64,
-    pub duplicated: u64,
-    pub wrong: u64,
+pub(crate) struct Figures {
+    pub(crate) lost: u64,
+    pub(crate) duplicated: u64,
+    pub(crate) wrong: u64,
     /// Numbers that are told as a gap, `damaged`, and that the cloud does not hold.
-    pub damaged: u64,
+    pub(crate) damaged: u64,
 }
 
 impl Cloud {
     /// Appends a block of noise to the buffer, and remembers it.
-    pub async fn append(&mut self, buffer: &Buffer, epoch: &str, lane: Lane, count: u64, frame: Vec<u8>) {
+    pub(crate) async fn append(&mut self, buffer: &Buffer, epoch: &str, lane: Lane, count: u64, frame: Vec<u8>) {
         let places = self.places.entry((epoch.to_owned(), lane)).or_default();
         let first = places.len() as u64 + 1;
         places.extend((0..count).map(|_| Place::Nowhere));
@@ -79,7 +81,7 @@ impl Cloud {
     }
 
     /// Numbers that were dropped before they reached the buffer.
-    pub async fn gap(&mut self, buffer: &Buffer, epoch: &str, lane: Lane, count: u64) {
+    pub(crate) async fn gap(&mut self, buffer: &Buffer, epoch: &str, lane: Lane, count: u64) {
         let places = self.places.entry((epoch.to_owned(), lane)).or_default();
         let first = places.len() as u64 + 1;
         places.extend((0..count).map(|_| Place::Nowhere));
@@ -130,7 +132,7 @@ impl Cloud {
     }
 
     /// Takes everything that the buffer owes, and looks at what is left: nothing.
-    pub async fn drain(&mut self, buffer: Buffer) {
+    pub(crate) async fn drain(&mut self, buffer: Buffer) {
         let mut read_out = BTreeMap::new();
         for lane in Lane::ALL {
             while let Some(peek) = buffer.peek(lane, 64 << 10, None).await {
@@ -156,7 +158,7 @@ impl Cloud {
     }
 
     /// Numbers that the cloud cannot account for.
-    pub fn missing(&self) -> Vec<(&str, Lane, u64)> {
+    pub(crate) fn missing(&self) -> Vec<(&str, Lane, u64)> {
         let all = self.places.iter().flat_map(|((epoch, lane), places)| {
             let number = move |(at, _)| (epoch.as_str(), *lane, at as u64 + 1);
             places.iter().enumerate().filter(|(_, place)| **place == Place::Nowhere).map(number)
@@ -165,7 +167,7 @@ impl Cloud {
     }
 }
 
-pub fn open(directory: &Path, epoch: &str) -> Result<(Buffer, Opened), OpenError> {
+pub(crate) fn open(directory: &Path, epoch: &str) -> Result<(Buffer, Opened), OpenError> {
     let settings = Settings {
         directory: directory.to_owned(),
         max_bytes: 16 << 20,
@@ -178,7 +180,7 @@ pub fn open(directory: &Path, epoch: &str) -> Result<(Buffer, Opened), OpenError
 
 /// Three epochs with both lanes, a backlog, gaps told and untold, quarantine told and untold, partial accepts; the last
 /// one in the log, as a kill leaves it. The files are copied to `to`.
-pub async fn build(directory: &Path, to: &Path) -> Cloud {
+pub(crate) async fn build(directory: &Path, to: &Path) -> Cloud {
     let mut cloud = Cloud::default();
     let mut noise = Noise::new(7);
     for epoch in ["first", "second", "third"] {
@@ -249,7 +251,7 @@ fn refused(first: u64, last: u64) -> Quarantine {
     Quarantine { first, last, reason: "invalid-record".into(), detail: "line 3: no such unit".into() }
 }
 
-pub fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     for file in FILES {
         if from.join(file).exists() {
             std::fs::copy(from.join(file), to.join(file)).unwrap();

@@ -163,6 +163,11 @@ impl Daemon {
         last_words(&self.log)
     }
 
+    /// Of the process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// SIGTERM, without waiting for what comes of it.
     pub(crate) fn terminate(&self) {
         let signalled = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();

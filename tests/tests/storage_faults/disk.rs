@@ -38,12 +38,17 @@ impl Disk {
         disk
     }
 
-    /// The power goes: what the kernel has not yet written to the medium never gets there. The log is not flushed
-    /// (`EXT4_IOC_SHUTDOWN` and `XFS_IOC_GOINGDOWN`, flag 2).
-    pub(crate) fn cut_power(&self) {
-        let going_down = "import fcntl, os, struct, sys\n\
-            fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587d, struct.pack('I', 2))";
-        run(Command::new("python3").args(["-c", going_down]).arg(&self.mount));
+    /// The power goes, and with it the process `pid`: what the kernel has not yet written to the medium never gets there.
+    /// The log is not flushed (`EXT4_IOC_SHUTDOWN` and `XFS_IOC_GOINGDOWN`, flag 2).
+    ///
+    /// The process is stopped in the same breath. A commit that is under way while the file system goes down may be told
+    /// that it is durable; without power nobody would be left to pass that on.
+    pub(crate) fn cut_power(&self, pid: u32) {
+        let going_down = "import fcntl, os, signal, struct, sys\n\
+            disk = os.open(sys.argv[1], os.O_RDONLY)\n\
+            os.kill(int(sys.argv[2]), signal.SIGSTOP)\n\
+            fcntl.ioctl(disk, 0x8004587d, struct.pack('I', 2))";
+        run(Command::new("python3").args(["-c", going_down]).arg(&self.mount).arg(pid.to_string()));
     }
 
     /// Writes a file until not a byte is left.

@@ -26,7 +26,7 @@ async fn power_cuts(system: FileSystem) {
         let running = stage.start();
         running.until("a commit", |status| status["lanes"][1]["collected"].as_u64() > Some(before)).await;
         stage.some_time(Duration::from_millis(400)).await;
-        disk.cut_power();
+        disk.cut_power(running.daemon.pid());
         running.kill();
         disk.unmount();
         disk.mount_again();
