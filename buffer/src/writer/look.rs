@@ -60,7 +60,7 @@ impl Writer {
     }
 
     /// What was asked for is not on the disk.
-    fn not_durable(&self) -> Unavailable {
+    pub(super) fn not_durable(&self) -> Unavailable {
         let state = if self.is_failing() { self.state.to_string() } else { "it was damaged and is built anew".into() };
         Unavailable::Disk(state)
     }

@@ -8,5 +8,6 @@ mod hostile;
 mod line;
 #[cfg(feature = "peers")]
 mod peers;
+#[expect(dead_code, reason = "shared with the tests of faults, which use the rest")]
 mod site;
 mod uplink;
