@@ -15,6 +15,7 @@
 //! disk asks for is in `failing`.
 
 mod failing;
+mod look;
 mod lost;
 
 use std::sync::Arc;
@@ -28,7 +29,6 @@ use crate::flight::Flown;
 use crate::lane::{Lane, PerLane};
 use crate::queue::{Batch, Queue, Request, Work};
 use crate::rate::Rate;
-use crate::set_aside::{Decided, Decision, Selection};
 use crate::stats::{State, Stats, Written};
 use crate::store::Store;
 use crate::store::retention::Ages;
@@ -239,64 +239,6 @@ impl Writer {
         // A damaged block has become a gap, which this peek tells; or the disk has not yet taken what was set aside.
         let durable = !self.is_failing() && self.commit(now, now_ms);
         peek.filter(|_| durable)
-    }
-
-    /// A person's decision is durable before it is answered, or not carried out.
-    fn decide(
-        &mut self,
-        selection: &Selection,
-        decision: Decision,
-        now: Instant,
-        now_ms: i64,
-    ) -> Result<Decided, Unavailable> {
-        if self.is_failing() {
-            return Err(Unavailable::Disk(self.state.to_string()));
-        }
-        let decided = self.store.decide(selection, decision, now_ms).inspect_err(|error| {
-            self.fail(error, now, now_ms);
-        });
-        let decided = decided.map_err(unavailable)?;
-        if self.commit(now, now_ms) { Ok(decided) } else { Err(self.not_durable()) }
-    }
-
-    /// What the disk allows now, what is above that, and what is too old. A transaction that this begins is committed.
-    fn look(&mut self, now: Instant, now_ms: i64) {
-        self.next_look = now + LOOK;
-        loop {
-            let more = self.tidy(now, now_ms);
-            match more {
-                Ok(more) => {
-                    if self.store.is_open() {
-                        self.commit(now, now_ms);
-                    }
-                    if !more || self.is_failing() {
-                        break;
-                    }
-                }
-                Err(error) => {
-                    self.fail(&error, now, now_ms);
-                    break;
-                }
-            }
-        }
-        self.written.bytes_per_hour = self.rate.per_hour(now, self.written.bytes);
-    }
-
-    /// Returns whether there is more than one transaction takes.
-    fn tidy(&mut self, now: Instant, now_ms: i64) -> rusqlite::Result<bool> {
-        self.store.look_at_disk()?;
-        let more = self.store.evict_to_cap(now_ms)?;
-        Ok(more | self.expire(now, now_ms)?)
-    }
-
-    fn expire(&mut self, now: Instant, now_ms: i64) -> rusqlite::Result<bool> {
-        self.ages.as_mut().map_or(Ok(false), |ages| self.store.expire(ages, now, now_ms))
-    }
-
-    /// What was asked for is not on the disk.
-    fn not_durable(&self) -> Unavailable {
-        let state = if self.is_failing() { self.state.to_string() } else { "it was damaged and is built anew".into() };
-        Unavailable::Disk(state)
     }
 
     fn is_failing(&self) -> bool {
