@@ -65,11 +65,11 @@ fn a_conversion_that_is_cut_off_leaves_format_1() {
     let directory = TempDir::new().unwrap();
     of_format_1(&directory);
     let path = directory.path().join("buffer.db");
-    let conn = crate::store::open::connect(&path).unwrap();
+    let conn = open::connect(&path).unwrap();
     conn.execute_batch("BEGIN IMMEDIATE").unwrap();
     migrate::migrate(&conn).unwrap();
     drop(conn); // without a commit
-    let conn = crate::store::open::connect(&path).unwrap();
+    let conn = open::connect(&path).unwrap();
     assert_eq!(check::identify(&conn, &path).unwrap(), check::Found::First);
     drop(conn);
     assert_eq!(open(directory.path(), MEBIBYTE, AGENT, "e2", 0).unwrap().1.recovered, None);
