@@ -142,8 +142,10 @@ impl Forwarder {
         if self.known.contains(id) {
             return None;
         }
-        let Some(frame) = self.buffer.catalogue(id).await else {
-            return Some(self.catalogue_is_missing(id, request).await);
+        let frame = match self.buffer.catalogue(id).await {
+            Ok(Some(frame)) => frame,
+            Ok(None) => return Some(self.catalogue_is_missing(id, request).await),
+            Err(error) => return Some(Next::Pause(Pause::local(error.to_string()))),
         };
         let encoding = encoding_of(&frame).unwrap_or(self.settings.encoding);
         let outcome = client.put_catalogue(id, Frames { encoding, bytes: frame }, &trace()).await;

@@ -24,7 +24,7 @@ use rustix::fs::{FallocateFlags, FlockOperation, fallocate, fcntl_lock, statvfs}
 use rustix::io::Errno;
 
 use super::open::{FILE, OpenError};
-use super::{Result, Store, schema};
+use super::{Result, Store, salvage, schema};
 
 /// Less than this is not worth another try to reserve it.
 const LEAST_RESERVED: u64 = 1 << 20;
@@ -56,6 +56,20 @@ pub(crate) fn cap(directory: &Path, max_bytes: u64, min_free_bytes: u64) -> io::
     let has = |path: PathBuf| path.metadata().map_or(0, |file| file.blocks().saturating_mul(512));
     let own = has(directory.join(FILE)) + has(wal(directory));
     Ok(max_bytes.min(own + free.saturating_sub(min_free_bytes)))
+}
+
+/// The same. What a salvage has set aside there is evidence for a person, and gives way where the disk is too small for
+/// both.
+fn affordable(directory: &Path, max_bytes: u64, min_free_bytes: u64) -> io::Result<u64> {
+    let with_evidence = cap(directory, max_bytes, min_free_bytes)?;
+    if with_evidence >= max_bytes || !salvage::forget(&directory.join(FILE))? {
+        return Ok(with_evidence);
+    }
+    tracing::warn!(
+        directory = %directory.display(),
+        "buffer: {FILE}.damaged was deleted: the disk has no room for it beside the buffer"
+    );
+    cap(directory, max_bytes, min_free_bytes)
 }
 
 /// Whether a file can be written in `directory`, by a path that is looked up anew: what the disk says of a descriptor
@@ -120,7 +134,7 @@ impl Disk {
 
     /// Takes from the disk what the cap of this moment allows. Returns the pages that the file may have.
     fn reserve(&mut self, conn: &Connection) -> Result<u64> {
-        self.cap = cap(&self.directory, self.max_bytes, self.min_free_bytes).unwrap_or(self.cap);
+        self.cap = affordable(&self.directory, self.max_bytes, self.min_free_bytes).unwrap_or(self.cap);
         if let Some(reserved) = self.reserved {
             let wanted = schema::max_pages(self.cap) * schema::PAGE_BYTES;
             // A cap below what the file has is the operator's; the disk's is never.
@@ -246,7 +260,7 @@ pub(crate) fn check(
     min_free_bytes: u64,
     least: u64,
 ) -> std::result::Result<u64, OpenError> {
-    let cap = cap(directory, max_bytes, min_free_bytes);
+    let cap = affordable(directory, max_bytes, min_free_bytes);
     let cap = cap.map_err(|source| OpenError::Access { path: directory.to_owned(), source })?;
     if cap < least {
         return Err(OpenError::NoRoom { path: directory.to_owned(), allowed: cap, min_free_bytes, least: "16MiB" });

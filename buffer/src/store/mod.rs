@@ -141,6 +141,12 @@ impl Store {
         self.evicted = false;
     }
 
+    /// Whether the file can be read, and a transaction begun. Changes nothing.
+    pub(crate) fn try_out(&self) -> Result<()> {
+        self.conn.prepare_cached("SELECT sum(last) FROM ledger")?.query_row([], |_| Ok(()))?;
+        self.conn.execute_batch("BEGIN IMMEDIATE; COMMIT")
+    }
+
     /// The epoch of this run, as rows name it.
     pub(crate) fn epoch_id(&self) -> i64 {
         self.epoch.id

@@ -268,7 +268,7 @@ fn a_file_that_is_opened_anew_is_believed_and_what_it_lost_is_a_gap() {
     writer.settle(peek.hold.range, Settlement { accepted: vec![(1, 4)], ..Settlement::default() }, start, 1).unwrap();
     roll_back(&directory, &before);
     fail(&mut writer, start);
-    assert!(writer.renew(1), "{}", writer.state);
+    assert!(writer.renew(Instant::now(), 1), "{}", writer.state);
     let mut third = turn(&mut writer, vec![readings(21, 10, 100)], start);
     assert!(third.try_recv().is_err(), "not before the retry is due");
     writer.round(Work::default(), start + RETRY, 1);
@@ -292,7 +292,7 @@ fn a_commit_that_failed_and_is_whole_all_the_same_is_not_stored_twice() {
     let items = vec![readings(11, 10, 100), gap(21, 25, GapReason::QueueFull)];
     writer.held.push(Batch { items, bytes: 100, done: Some(done) });
     fail(&mut writer, start);
-    assert!(writer.renew(1), "{}", writer.state);
+    assert!(writer.renew(Instant::now(), 1), "{}", writer.state);
     writer.round(Work::default(), start + RETRY, 1);
     assert_eq!((second.try_recv(), figures(&stats)), (Ok(true), [25, 0, 20, 0, 5]));
     writer.store.verify().unwrap();
@@ -308,12 +308,12 @@ fn another_file_in_its_place_is_not_taken() {
     let (own, other) = (copy(&directory), copy(&elsewhere));
     roll_back(&directory, &other);
     fail(&mut writer, Instant::now());
-    assert!(!writer.renew(1));
+    assert!(!writer.renew(Instant::now(), 1));
     assert!(writer.state.to_string().contains("restart lineside"), "{}", writer.state);
     std::fs::remove_file(directory.path().join("buffer.db")).unwrap();
-    assert!(!writer.renew(1), "it is not made anew");
+    assert!(!writer.renew(Instant::now(), 1), "it is not made anew");
     roll_back(&directory, &own);
-    assert!(writer.renew(1), "{}", writer.state);
+    assert!(writer.renew(Instant::now(), 1), "{}", writer.state);
     writer.store.verify().unwrap();
 }
 

@@ -66,11 +66,14 @@ pub(super) fn mend(db: &Path, wal: &Path, kept: &Path) -> io::Result<Option<Mend
     Ok(Some(log.mended))
 }
 
-/// The pages of the log that were written since it was last begun anew: page numbers, by place in the log.
+/// The pages of the log that were committed since it was last begun anew: page numbers, by place in the log. What is
+/// behind the last commit was taken back, and must not stand for the page that was.
 pub(super) fn pages(log: &[u8]) -> Vec<u32> {
     let Some(salts) = salts(log) else { return Vec::new() };
-    let frames = log.get(HEADER..).unwrap_or_default().chunks_exact(FRAME);
-    frames.take_while(|frame| belongs(frame, salts)).map(|frame| be32(frame, 0).unwrap_or(0)).collect()
+    let frames = || log.get(HEADER..).unwrap_or_default().chunks_exact(FRAME).take_while(|frame| belongs(frame, salts));
+    let is_commit = |frame: &[u8]| be32(frame, 4).unwrap_or(0) != 0;
+    let committed = frames().enumerate().filter(|(_, frame)| is_commit(frame)).last().map_or(0, |(at, _)| at + 1);
+    frames().take(committed).map(|frame| be32(frame, 0).unwrap_or(0)).collect()
 }
 
 /// Where the page of a frame begins.
