@@ -165,7 +165,16 @@ impl Daemon {
 
     /// SIGTERM, without waiting for what comes of it.
     pub(crate) fn terminate(&self) {
-        let signalled = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        self.signal("TERM");
+    }
+
+    /// SIGSTOP: from now on it tells nobody anything.
+    pub(crate) fn freeze(&self) {
+        self.signal("STOP");
+    }
+
+    fn signal(&self, name: &str) {
+        let signalled = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
         assert!(signalled.success());
     }
 
