@@ -168,12 +168,8 @@ impl Daemon {
         self.signal("TERM");
     }
 
-    /// SIGSTOP: from now on it tells nobody anything.
-    pub(crate) fn freeze(&self) {
-        self.signal("STOP");
-    }
-
-    fn signal(&self, name: &str) {
+    /// Any signal: `STOP` makes it tell nobody anything any more.
+    pub(crate) fn signal(&self, name: &str) {
         let signalled = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
         assert!(signalled.success());
     }

@@ -28,7 +28,7 @@ async fn power_cuts(system: FileSystem) {
         stage.some_time(Duration::from_millis(400)).await;
         // An fdatasync that this cut catches is told that it succeeded, and what it wrote is gone: measured on both file
         // systems. A machine without power passes such news on to nobody, so this one must not either.
-        running.daemon.freeze();
+        running.daemon.signal("STOP");
         disk.cut_power();
         running.kill();
         disk.unmount();
