@@ -37,8 +37,8 @@ async fn power_cuts(system: FileSystem) {
             stage.settle().await;
         }
     }
-    stage.finish(&format!("power-cut-{}", system.name()), rounds);
     drop(disk);
+    stage.finish(&format!("power-cut-{}", system.name()), rounds);
 }
 
 #[tokio::test(flavor = "multi_thread")]
