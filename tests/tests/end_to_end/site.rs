@@ -170,7 +170,12 @@ impl Daemon {
 
     /// SIGTERM, without waiting for what comes of it.
     pub(crate) fn terminate(&self) {
-        let signalled = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        self.signal("TERM");
+    }
+
+    /// Any signal: `STOP` makes it tell nobody anything any more.
+    pub(crate) fn signal(&self, name: &str) {
+        let signalled = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
         assert!(signalled.success());
     }
 

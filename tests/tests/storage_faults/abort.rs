@@ -33,6 +33,6 @@ async fn an_aborted_file_system_stops_no_collection_and_loses_nothing_committed(
         disk.mount_again();
     }
     stage.settle().await;
-    stage.finish("remount-abort", rounds);
     drop(disk);
+    stage.finish("remount-abort", rounds);
 }
