@@ -299,6 +299,45 @@ fn a_commit_that_failed_and_is_whole_all_the_same_is_not_stored_twice() {
 }
 
 #[test]
+fn a_file_that_comes_back_damaged_is_salvaged_and_worked_on() {
+    let directory = TempDir::new().unwrap();
+    let (mut writer, stats) = writer(&directory);
+    writer.store.settle_on(Disk::open(directory.path(), MEBIBYTE, 0).unwrap()).unwrap();
+    let start = Instant::now();
+    let _durable = turn(&mut writer, vec![readings(1, 10, 100)], start);
+    fail(&mut writer, start);
+    let damaged = copy(&directory);
+    for file in ["buffer.db", "buffer.db-wal"] {
+        // The head of each is what went with the power.
+        let path = damaged.path().join(file);
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes.iter_mut().skip(16).take(16).for_each(|byte| *byte ^= 0xff);
+        std::fs::write(&path, bytes).unwrap();
+    }
+    roll_back(&directory, &damaged);
+    let mut second = turn(&mut writer, vec![readings(11, 10, 100)], start);
+    for second_more in 1..=3 {
+        writer.round(Work::default(), start + second_more * RETRY, 1);
+    }
+    assert_eq!(second.try_recv(), Ok(true), "{}", writer.state);
+    let [collected, delivered, pending, quarantined, dropped] = figures(&stats);
+    assert_eq!((collected, delivered, quarantined, pending + dropped), (20, 0, 0, 20));
+    writer.store.verify().unwrap();
+}
+
+#[test]
+fn a_quiet_buffer_notices_that_the_disk_is_back() {
+    let directory = TempDir::new().unwrap();
+    let (mut writer, stats) = writer(&directory);
+    let start = Instant::now();
+    fail(&mut writer, start);
+    writer.round(Work::default(), start, 1);
+    assert!(stats.borrow().state.is_failing(), "not before the retry is due");
+    writer.round(Work::default(), start + RETRY, 1);
+    assert_eq!(stats.borrow().state, State::Ok, "nothing was appended, and nobody asked");
+}
+
+#[test]
 fn another_file_in_its_place_is_not_taken() {
     let (directory, elsewhere) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let (mut writer, _stats) = writer(&directory);
