@@ -20,7 +20,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, FileControl, MAIN_DB};
-use rustix::fs::{FallocateFlags, FlockOperation, fallocate, fcntl_lock, statvfs};
+use rustix::fs::{FallocateFlags, FlockOperation, StatVfsMountFlags, fallocate, fcntl_lock, fstatvfs, statvfs};
 use rustix::io::Errno;
 
 use super::open::{FILE, OpenError};
@@ -123,6 +123,12 @@ impl Disk {
         self.directory.join(FILE)
     }
 
+    /// Whether the file system takes no writes any more, which it may have become at any moment.
+    pub(super) fn is_read_only(&self) -> bool {
+        let mounted = self.file.as_ref().and_then(|file| fstatvfs(file).ok());
+        mounted.is_some_and(|mounted| mounted.f_flag.contains(StatVfsMountFlags::RDONLY))
+    }
+
     /// Pages of the WAL after which it is checkpointed.
     pub(super) fn checkpoint_pages(&self) -> u64 {
         schema::wal_reserve(self.cap) / 2 / schema::PAGE_BYTES
@@ -200,6 +206,11 @@ impl Disk {
         let len = || self.file.as_ref().and_then(|file| file.metadata().ok()).map(|file| file.len());
         self.reserved.is_some_and(|reserved| reserved > LARGEST_CHUNK && len().is_some_and(|len| len < reserved))
     }
+}
+
+/// What a commit on a file system that has become read-only has come to.
+pub(super) fn read_only() -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_READONLY), None)
 }
 
 /// How many chunks of how many bytes a file of about so many bytes has.
