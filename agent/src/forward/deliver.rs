@@ -103,8 +103,7 @@ impl Forwarder {
             }
             Verdict::StateMismatch { highest } => {
                 self.apart.again(place, request.max_bytes, false);
-                self.mismatch = Some(Mismatch::of(&sent, peek.lane(), highest));
-                Next::Again
+                self.mismatched(Mismatch::of(&sent, peek.lane(), highest))
             }
             Verdict::Wait { after, why } => {
                 if matches!(&outcome, Outcome::Answered(answer) if answer.status == TOO_MANY_REQUESTS) {
@@ -219,6 +218,7 @@ impl Forwarder {
                 self.catalogues_in_a_row = 0;
                 self.pacing.reset();
                 if is_accepted {
+                    self.booked.retain(|(lane, _)| *lane != peek.lane());
                     self.report.acknowledged();
                     self.link_up().await;
                 }
