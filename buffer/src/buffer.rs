@@ -135,9 +135,12 @@ impl Buffer {
     }
 
     /// The bytes of a catalogue; `None` if it is not here any more, or damaged: append it again if you have it.
-    pub async fn catalogue(&self, id: &str) -> Option<Vec<u8>> {
+    ///
+    /// # Errors
+    /// [`Unavailable`]: nobody can say at the moment.
+    pub async fn catalogue(&self, id: &str) -> Result<Option<Vec<u8>>, Unavailable> {
         let name = id.to_owned();
-        self.ask(|reply| Request::Catalogue { name, reply }).await.ok().flatten()
+        self.ask(|reply| Request::Catalogue { name, reply }).await?
     }
 
     /// At most `most` (256 at most) entries of the quarantine whose ids are greater than `after`, in order.

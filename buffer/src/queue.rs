@@ -38,7 +38,7 @@ pub(crate) struct Batch {
 pub(crate) enum Request {
     Peek { lane: Lane, max_bytes: usize, after: Option<Cursor>, reply: oneshot::Sender<Option<Peek>> },
     Settle { flown: Flown, settlement: Settlement, reply: oneshot::Sender<Result<Settled, Unavailable>> },
-    Catalogue { name: String, reply: oneshot::Sender<Option<Vec<u8>>> },
+    Catalogue { name: String, reply: oneshot::Sender<Result<Option<Vec<u8>>, Unavailable>> },
     Quarantined { after: i64, most: usize, reply: oneshot::Sender<Result<Vec<SetAside>, Unavailable>> },
     Show { id: i64, reply: oneshot::Sender<Result<Option<SetAsideBlock>, Unavailable>> },
     Decide { selection: Selection, decision: Decision, reply: oneshot::Sender<Result<Decided, Unavailable>> },

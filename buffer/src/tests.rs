@@ -41,7 +41,7 @@ async fn appended_peeked_settled_closed() {
     let catalogue = Append::Catalogue { id: "9f2a".into(), frame: vec![1, 2, 3] };
     buffer.append(vec![catalogue, readings(1, 10, 100)]).unwrap();
     stats.wait_for(|stats| figures(stats) == [10, 0, 10, 0, 0]).await.unwrap();
-    assert_eq!(buffer.catalogue("9f2a").await, Some(vec![1, 2, 3]));
+    assert_eq!(buffer.catalogue("9f2a").await, Ok(Some(vec![1, 2, 3])));
 
     let peek = buffer.peek(Lane::Readings, 1000, None).await.unwrap();
     let settled = buffer.settle(&peek, Settlement { accepted: vec![(1, 4)], ..Settlement::default() }).await.unwrap();

@@ -194,11 +194,12 @@ impl Writer {
                 let _gone = reply.send(self.peek(lane, max_bytes, after, now, now_ms));
             }
             Request::Catalogue { name, reply } => {
-                let catalogue = self.store.catalogue(&name).unwrap_or_else(|error| {
-                    self.fail(&error, now, now_ms);
-                    None
-                });
-                let _gone = reply.send(catalogue);
+                let catalogue = match self.store.catalogue(&name) {
+                    // A file that was built anew can be asked again.
+                    Err(error) if self.fail(&error, now, now_ms) => self.store.catalogue(&name),
+                    catalogue => catalogue,
+                };
+                let _gone = reply.send(catalogue.map_err(unavailable));
             }
             Request::Newest { lane, reply } => {
                 let _gone = reply.send(self.store.newest(lane).ok());
@@ -257,13 +258,16 @@ impl Writer {
     fn commit(&mut self, now: Instant, now_ms: i64) -> bool {
         if self.held.is_empty() && !self.store.is_open() {
             self.due = None;
-            return true;
+            if self.is_failing() {
+                self.try_out(now, now_ms);
+            }
+            return !self.is_failing();
         }
         let was_failing = self.is_failing();
         let written = match self.write(now, now_ms) {
             Err(error) => {
                 // A connection that fails again, on a disk that takes a file, is to blame itself.
-                if self.fail(&error, now, now_ms) || !was_failing || !self.renew(now_ms) {
+                if self.fail(&error, now, now_ms) || !was_failing || !self.renew(now, now_ms) {
                     return false;
                 }
                 self.write(now, now_ms)

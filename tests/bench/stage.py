@@ -129,7 +129,9 @@ class Bench:
         return self
 
     def restart_plant(self) -> None:
+        """Down for longer than a poll, so that every device is missed and found again."""
         self.plant.end()
+        time.sleep(1.5)
         self.plant = start_plant()
 
     def status(self) -> dict:

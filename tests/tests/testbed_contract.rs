@@ -149,6 +149,46 @@ async fn gap_and_quarantined_lines_account_for_their_numbers() {
 }
 
 #[tokio::test]
+async fn data_takes_the_place_of_a_quarantined_line_and_of_no_gap() {
+    let bench = Bench::start();
+    bench.put_catalogue().await;
+    let lines = [notice("quarantined", 1, 20, "conflict"), notice("gap", 21, 24, "buffer-full")];
+    bench.post(&lines, 1, 24).await;
+    let store = bench.ingest.store();
+    let ranges = |notices: Vec<Notice>| notices.iter().map(|n| (n.first, n.last)).collect::<Vec<_>>();
+    let counted = || (store.counters().readings, store.counters().gaps, store.counters().quarantined);
+    let numbers = || store.readings(None).unwrap().map(|reading| reading.unwrap().number).collect::<Vec<_>>();
+
+    // Out of the middle of the line: what is left of it still counts.
+    assert_eq!(bench.post(&[block(5)], 5, 12).await.body, accepted(5, 12, 24, 0));
+    assert_eq!(ranges(store.quarantined().unwrap()), [(1, 4), (13, 20)]);
+    assert_eq!((numbers(), counted()), ((5..=12).collect(), (8, 4, 12)));
+
+    // The rest of it, and over the gap: that one stands.
+    assert_eq!(bench.post(&[block(13), block(21)], 13, 28).await.body, accepted(13, 28, 28, 4));
+    assert_eq!(ranges(store.quarantined().unwrap()), [(1, 4)]);
+    assert_eq!(ranges(store.gaps().unwrap()), [(21, 24)]);
+    assert_eq!((numbers(), counted()), ((5..=20).chain(25..=28).collect(), (20, 4, 4)));
+
+    // It is data now like any other: known when it comes again, in conflict when it differs, held against a notice.
+    assert_eq!(bench.post(&[block(5)], 5, 12).await.body, accepted(5, 12, 28, 8));
+    let reply = bench.post(&[block(5).replace("12.4", "12.5")], 5, 12).await;
+    assert_eq!((reply.problem(), &reply.body["ranges"]), ("conflict", &json!([[6, 6]])));
+    let mut over_data = accepted(1, 5, 28, 5);
+    over_data["held"] = json!([[5, 5]]);
+    assert_eq!(bench.post(&[notice("quarantined", 1, 5, "conflict")], 1, 5).await.body, over_data);
+    let whole = LaneState {
+        agent: AGENT.to_owned(),
+        epoch: EPOCH.to_owned(),
+        lane: Lane::Readings,
+        highest: 28,
+        accepted: vec![(1, 28)],
+    };
+    assert_eq!(store.lanes().unwrap(), [whole]);
+    assert_eq!(counted(), (20, 4, 4));
+}
+
+#[tokio::test]
 async fn lanes_are_sets_of_ranges() {
     let bench = Bench::start();
     bench.put_catalogue().await;

@@ -103,8 +103,7 @@ impl Forwarder {
             }
             Verdict::StateMismatch { highest } => {
                 self.apart.again(place, request.max_bytes, false);
-                self.mismatch = Some(Mismatch::of(&sent, peek.lane(), highest));
-                Next::Again
+                self.mismatched(Mismatch::of(&sent, peek.lane(), highest))
             }
             Verdict::Wait { after, why } => {
                 if matches!(&outcome, Outcome::Answered(answer) if answer.status == TOO_MANY_REQUESTS) {
@@ -142,8 +141,10 @@ impl Forwarder {
         if self.known.contains(id) {
             return None;
         }
-        let Some(frame) = self.buffer.catalogue(id).await else {
-            return Some(self.catalogue_is_missing(id, request).await);
+        let frame = match self.buffer.catalogue(id).await {
+            Ok(Some(frame)) => frame,
+            Ok(None) => return Some(self.catalogue_is_missing(id, request).await),
+            Err(error) => return Some(Next::Pause(Pause::local(error.to_string()))),
         };
         let encoding = encoding_of(&frame).unwrap_or(self.settings.encoding);
         let outcome = client.put_catalogue(id, Frames { encoding, bytes: frame }, &trace()).await;
@@ -217,6 +218,7 @@ impl Forwarder {
                 self.catalogues_in_a_row = 0;
                 self.pacing.reset();
                 if is_accepted {
+                    self.booked.retain(|(lane, _)| *lane != peek.lane());
                     self.report.acknowledged();
                     self.link_up().await;
                 }

@@ -37,11 +37,12 @@ pub mod schedule;
 use std::collections::HashSet;
 use std::time::Duration;
 
-use lineside_buffer::{Buffer, Lane, Peek};
+use lineside_buffer::{Buffer, Lane, Peek, Stats};
 use lineside_protocols::name::Name;
 use lineside_protocols::ranges::Range;
 use lineside_protocols::uplink::Settings;
 use lineside_protocols::wire::frame::Compressor;
+use lineside_protocols::wire::identity::Epoch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -78,8 +79,10 @@ enum Found {
     Send(Peek, Range, usize),
     /// Nothing before this time.
     Wait(Instant),
-    /// Nothing.
+    /// Nothing at the moment.
     Nothing,
+    /// Nothing up to the mark, and that for certain.
+    Drained,
 }
 
 /// The catalogue of this run, as it was stored.
@@ -109,6 +112,8 @@ pub struct Forwarder {
     catalogues_in_a_row: u32,
     /// What the cloud says it has lost, until it was asked what it still has.
     mismatch: Option<Mismatch>,
+    /// Losses that are booked, of lanes of which nothing has been accepted since: one epoch of a lane at most.
+    booked: Vec<(Lane, Epoch)>,
 }
 
 impl Forwarder {
@@ -137,6 +142,7 @@ impl Forwarder {
             known: HashSet::new(),
             catalogues_in_a_row: 0,
             mismatch: None,
+            booked: Vec::new(),
         }
     }
 
@@ -216,7 +222,7 @@ impl Forwarder {
                 None => match self.find(stream, now).await {
                     Found::Send(peek, range, max_bytes) => return self.deliver(stream, &peek, range, max_bytes).await,
                     Found::Wait(wait) => wait,
-                    Found::Nothing if stream == Stream::Backfill => {
+                    Found::Drained => {
                         self.schedule.drained();
                         return Next::Again;
                     }
@@ -239,10 +245,16 @@ impl Forwarder {
         let mut bytes = if self.apart.is_clear(lane) { max_bytes } else { 0 };
         let mut after = self.schedule.begin(stream);
         let mut wait: Option<Instant> = None;
+        let mut drained = false;
         for _ in 0..=2 * MAX_WAITING {
-            let Some(peek) = self.buffer.peek(lane, bytes, after).await else { break };
+            let Some(peek) = self.buffer.peek(lane, bytes, after).await else {
+                // A disk that fails gives nothing either, and has not lost what it owes.
+                drained = stream == Stream::Backfill && owes_nothing(&self.buffer.stats().borrow(), lane);
+                break;
+            };
             let (first, last) = peek.range();
             if stream == Stream::Backfill && self.schedule.is_behind_the_mark(peek.cursor_behind(first)) {
+                drained = true;
                 break;
             }
             match self.apart.cut(&Place { lane, epoch: peek.epoch().to_owned(), range: (first, last) }, now) {
@@ -255,7 +267,11 @@ impl Forwarder {
                 }
             }
         }
-        wait.map_or(Found::Nothing, Found::Wait)
+        match wait {
+            Some(wait) => Found::Wait(wait),
+            None if drained => Found::Drained,
+            None => Found::Nothing,
+        }
     }
 
     /// The cloud accepts again: what was committed up to now and is more than one request is the backlog.
@@ -271,10 +287,49 @@ impl Forwarder {
     }
 }
 
+/// Whether a lane that gives nothing has nothing: the disk can be read, and nothing is left there to be sent or told.
+fn owes_nothing(stats: &Stats, lane: Lane) -> bool {
+    !stats.state.is_failing() && stats.lane(lane).is_some_and(|lane| lane.pending == 0 && lane.unreported == 0)
+}
+
 /// Never, where there is no time.
 async fn at(time: Option<Instant>) {
     match time {
         Some(time) => sleep_until(time).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lineside_buffer::{LaneStats, State, Written};
+
+    use super::*;
+
+    #[test]
+    fn a_backlog_that_cannot_be_read_is_not_drained() {
+        let is_drained = |state, pending, unreported| {
+            let lane = |lane, pending, unreported| LaneStats {
+                lane,
+                collected: pending,
+                delivered: 0,
+                pending,
+                quarantined: 0,
+                dropped: 0,
+                unreported,
+                oldest_ms: None,
+            };
+            let lanes = vec![lane(Lane::Events, 7, 7), lane(Lane::Readings, pending, unreported)];
+            let written = Written::default();
+            let stats = Stats { lanes, bytes: 0, free_bytes: 0, max_bytes: 0, cap_bytes: 0, state, written };
+            owes_nothing(&stats, Lane::Readings)
+        };
+        assert!(is_drained(State::Ok, 0, 0), "control");
+        assert!(is_drained(State::Full, 0, 0), "a full buffer can be read");
+        assert!(!is_drained(State::Ok, 1, 0), "just read anew, or not yet published");
+        assert!(!is_drained(State::Ok, 0, 1), "a notice that is not durable");
+        for failing in [State::DiskError, State::DiskFull, State::ReadOnly] {
+            assert!(!is_drained(failing("input/output error".into()), 0, 0));
+        }
     }
 }

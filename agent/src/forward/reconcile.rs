@@ -1,11 +1,13 @@
 //! A cloud that lost what it had accepted, because it was restored from a backup say: 409 `state-mismatch`. It is asked
 //! what it still accounts for. What it lacks and is here is owed anyway, and sent; what it lacks and is gone becomes a
-//! recorded gap, which it is told.
+//! recorded gap, which it is told. A cloud that says the same again and has accepted nothing since is asked again too,
+//! but only after a pause.
 
 use lineside_buffer::Lane;
 use lineside_https::{Answer, AskError, Outcome};
 use lineside_protocols::ranges::{self, Range};
 use lineside_protocols::wire::contract::{LaneState, Lanes, MAX_LIST};
+use lineside_protocols::wire::identity::Epoch;
 use lineside_protocols::wire::verdict::{CatalogueVerdict, Sent, catalogue_verdict};
 
 use super::pause::Pause;
@@ -47,6 +49,20 @@ impl Mismatch {
 }
 
 impl Forwarder {
+    /// The cloud says that it has lost something: it is asked at once, or after a pause where that has not helped.
+    pub(super) fn mismatched(&mut self, mismatch: Mismatch) -> Next {
+        let (lane, epoch) = (mismatch.lane, mismatch.sent.epoch);
+        self.mismatch = Some(mismatch);
+        if !self.booked.contains(&(lane, epoch)) {
+            return Next::Again;
+        }
+        Next::Pause(Pause::held(format!(
+            "the cloud keeps saying that it has lost {} of epoch {epoch} (409 state-mismatch), and accepts none that are \
+             sent again: see the log of the ingest API",
+            lane.name(),
+        )))
+    }
+
     /// Asks, books, says so. Until the cloud has answered nothing else is sent.
     pub(super) async fn reconcile(&mut self, mismatch: Mismatch) -> Next {
         let lanes = match self.ask_for_lanes(&mismatch).await {
@@ -58,8 +74,12 @@ impl Forwarder {
         };
         let (lane, lost) = (mismatch.lane, mismatch.lost(&lanes));
         let epoch = mismatch.sent.epoch.to_string();
+        let booked = (lane, mismatch.sent.epoch);
+        let is_news = !self.booked.contains(&booked);
         match self.buffer.cloud_lost(lane, &epoch, lost).await {
+            Ok(lost) if !is_news && lost.is_none_or(|lost| lost.dropped == 0) => Next::Again,
             Ok(Some(lost)) => {
+                self.book(booked);
                 let (gone, owed) = (lost.dropped, lost.owed + lost.quarantined);
                 self.report.cloud_lost(format!(
                     "the cloud has lost {} that it had accepted (epoch {epoch}): {owed} are here and sent again, {gone} \
@@ -69,6 +89,7 @@ impl Forwarder {
                 Next::Again
             }
             Ok(None) => {
+                self.book(booked);
                 self.report.cloud_lost(format!(
                     "the cloud has lost {} of epoch {epoch}, all of which it had accepted before: nothing of it is here \
                      any more, and nothing can be sent again. Restore them from another copy of the cloud's data",
@@ -81,6 +102,11 @@ impl Forwarder {
                 Next::Pause(Pause::local(error.to_string()))
             }
         }
+    }
+
+    fn book(&mut self, booked: (Lane, Epoch)) {
+        self.booked.retain(|(lane, _)| *lane != booked.0);
+        self.booked.push(booked);
     }
 
     /// What the cloud accounts for. Nothing where it cannot be asked: of an agent that has been renamed since, or

@@ -20,11 +20,11 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, FileControl, MAIN_DB};
-use rustix::fs::{FallocateFlags, FlockOperation, fallocate, fcntl_lock, statvfs};
+use rustix::fs::{FallocateFlags, FlockOperation, StatVfsMountFlags, fallocate, fcntl_lock, fstatvfs, statvfs};
 use rustix::io::Errno;
 
 use super::open::{FILE, OpenError};
-use super::{Result, Store, schema};
+use super::{Result, Store, salvage, schema};
 
 /// Less than this is not worth another try to reserve it.
 const LEAST_RESERVED: u64 = 1 << 20;
@@ -56,6 +56,20 @@ pub(crate) fn cap(directory: &Path, max_bytes: u64, min_free_bytes: u64) -> io::
     let has = |path: PathBuf| path.metadata().map_or(0, |file| file.blocks().saturating_mul(512));
     let own = has(directory.join(FILE)) + has(wal(directory));
     Ok(max_bytes.min(own + free.saturating_sub(min_free_bytes)))
+}
+
+/// The same. What a salvage has set aside there is evidence for a person, and gives way where the disk is too small for
+/// both.
+fn affordable(directory: &Path, max_bytes: u64, min_free_bytes: u64) -> io::Result<u64> {
+    let with_evidence = cap(directory, max_bytes, min_free_bytes)?;
+    if with_evidence >= max_bytes || !salvage::forget(&directory.join(FILE))? {
+        return Ok(with_evidence);
+    }
+    tracing::warn!(
+        directory = %directory.display(),
+        "buffer: {FILE}.damaged was deleted: the disk has no room for it beside the buffer"
+    );
+    cap(directory, max_bytes, min_free_bytes)
 }
 
 /// Whether a file can be written in `directory`, by a path that is looked up anew: what the disk says of a descriptor
@@ -109,6 +123,12 @@ impl Disk {
         self.directory.join(FILE)
     }
 
+    /// Whether the file system takes no writes any more, which it may have become at any moment.
+    pub(super) fn is_read_only(&self) -> bool {
+        let mounted = self.file.as_ref().and_then(|file| fstatvfs(file).ok());
+        mounted.is_some_and(|mounted| mounted.f_flag.contains(StatVfsMountFlags::RDONLY))
+    }
+
     /// Pages of the WAL after which it is checkpointed.
     pub(super) fn checkpoint_pages(&self) -> u64 {
         schema::wal_reserve(self.cap) / 2 / schema::PAGE_BYTES
@@ -120,7 +140,7 @@ impl Disk {
 
     /// Takes from the disk what the cap of this moment allows. Returns the pages that the file may have.
     fn reserve(&mut self, conn: &Connection) -> Result<u64> {
-        self.cap = cap(&self.directory, self.max_bytes, self.min_free_bytes).unwrap_or(self.cap);
+        self.cap = affordable(&self.directory, self.max_bytes, self.min_free_bytes).unwrap_or(self.cap);
         if let Some(reserved) = self.reserved {
             let wanted = schema::max_pages(self.cap) * schema::PAGE_BYTES;
             // A cap below what the file has is the operator's; the disk's is never.
@@ -188,6 +208,11 @@ impl Disk {
     }
 }
 
+/// What a commit on a file system that has become read-only has come to.
+pub(super) fn read_only() -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_READONLY), None)
+}
+
 /// How many chunks of how many bytes a file of about so many bytes has.
 fn chunks(bytes: u64) -> (u64, u64) {
     let chunks = bytes.div_ceil(LARGEST_CHUNK).max(1);
@@ -246,7 +271,7 @@ pub(crate) fn check(
     min_free_bytes: u64,
     least: u64,
 ) -> std::result::Result<u64, OpenError> {
-    let cap = cap(directory, max_bytes, min_free_bytes);
+    let cap = affordable(directory, max_bytes, min_free_bytes);
     let cap = cap.map_err(|source| OpenError::Access { path: directory.to_owned(), source })?;
     if cap < least {
         return Err(OpenError::NoRoom { path: directory.to_owned(), allowed: cap, min_free_bytes, least: "16MiB" });

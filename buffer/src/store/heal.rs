@@ -9,6 +9,7 @@ use super::damage::is_damage;
 use super::open::{self, OpenError};
 use super::salvage::{self, Current};
 use super::{Store, ledger};
+use crate::lane::Lane;
 
 impl Store {
     /// Whether only a salvage helps against an error: the file does not hold together, or has been given up already.
@@ -45,7 +46,14 @@ impl Store {
         }
         let conn = open::set_up(&self.path, self.max_bytes)?;
         let mut books = ledger::load(&conn, true).map_err(|error| failed(&error))?;
-        books.last = self.books.last;
+        for lane in Lane::ALL {
+            let known = conn.query_row(
+                "SELECT last FROM ledger WHERE lane = ?1 AND epoch = ?2",
+                [lane.code(), self.epoch.id],
+                |row| row.get::<_, u64>(0),
+            );
+            *books.last.get_mut(lane) = known.map_err(|error| failed(&error))?.max(*self.books.last.get(lane));
+        }
         if let Some(name) = catalogue {
             let sql = "SELECT id FROM catalogues WHERE name = ?1";
             books.current = conn.query_row(sql, [name], |row| row.get(0)).optional().map_err(|error| failed(&error))?;

@@ -121,6 +121,10 @@ impl Store {
     pub(crate) fn commit(&mut self) -> Result<bool> {
         if self.before.is_some() {
             self.conn.prepare_cached("COMMIT")?.execute([])?;
+            // A file system that has aborted answers fdatasync(2) with success, and writes nothing (ext4).
+            if self.disk.as_ref().is_some_and(disk::Disk::is_read_only) {
+                return Err(disk::read_only());
+            }
             self.before = None;
             self.keep_reserve();
         }
@@ -139,6 +143,12 @@ impl Store {
             self.books = before;
         }
         self.evicted = false;
+    }
+
+    /// Whether the file can be read, and a transaction begun. Changes nothing.
+    pub(crate) fn try_out(&self) -> Result<()> {
+        self.conn.prepare_cached("SELECT sum(last) FROM ledger")?.query_row([], |_| Ok(()))?;
+        self.conn.execute_batch("BEGIN IMMEDIATE; COMMIT")
     }
 
     /// The epoch of this run, as rows name it.

@@ -67,6 +67,8 @@ impl Store {
         let Flown { lane, epoch, first, last } = row.range;
         if !row.is_told {
             self.add_gap(lane, epoch, first, last, reason, now_ms)?;
+        } else {
+            self.told.remember(lane, epoch, vec![(first, last)]);
         }
         let count = last - first + 1;
         let booking = Booking { quarantined: -signed(count), dropped: signed(count), ..Booking::default() };

@@ -10,6 +10,7 @@ use std::path::Path;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::check::{self, Found};
+use super::damage::{damaged, is_damage};
 use super::open::{self, OpenError};
 use super::{Store, ledger};
 use crate::lane::{Lane, PerLane};
@@ -26,6 +27,17 @@ pub(crate) enum ReopenError {
     /// It opens, and is none that this run can go on with.
     #[error("buffer.db is not the file that this run has written ({0}); restart lineside to use it")]
     Another(&'static str),
+}
+
+impl ReopenError {
+    /// The damage, if that is what is wrong: then a salvage helps.
+    pub(crate) fn damage(self) -> Result<rusqlite::Error, Self> {
+        match self {
+            ReopenError::Open(OpenError::Damaged { why, .. }) => Ok(damaged(why)),
+            ReopenError::Sqlite(error) if is_damage(&error) => Ok(error),
+            other => Err(other),
+        }
+    }
 }
 
 impl Store {
@@ -45,6 +57,8 @@ impl Store {
         self.conn = conn;
         let current = self.books.current.take();
         self.books = books;
+        self.books.last = self.last_numbers()?;
+        self.damaged = false;
         let sql = "SELECT id FROM catalogues WHERE id = ?1";
         self.books.current = self.conn.query_row(sql, [current], |row| row.get(0)).optional()?;
         self.look_at_disk()?;

@@ -99,12 +99,16 @@ impl Store {
     pub(crate) fn ages(&self, max_age: Duration, now: Instant, now_ms: i64) -> Result<Ages> {
         let mut ages = Ages::new(max_age, now);
         let longest = millis(LONGEST_STEP.min(max_age / 16));
-        let (mut newer_ms, mut age) = (now_ms, 0);
-        // Envelopes are numbered in the order of their commits.
-        let mut statement =
-            self.conn.prepare("SELECT lane, epoch, first, committed_ms FROM blocks ORDER BY frame DESC")?;
+        let (mut newer_ms, mut age, mut before) = (now_ms, 0, None);
+        // By number and not by envelope: a salvage stores those as it finds them.
+        let sql = "SELECT lane, epoch, first, committed_ms FROM blocks ORDER BY lane, epoch DESC, first DESC";
+        let mut statement = self.conn.prepare(sql)?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
+            let lane: i64 = row.get(0)?;
+            if before.replace(lane) != Some(lane) {
+                (newer_ms, age) = (now_ms, 0);
+            }
             let (epoch, number, committed_ms) = (row.get(1)?, row.get(2)?, row.get::<_, i64>(3)?);
             let step = newer_ms.saturating_sub(committed_ms);
             if (0..=longest).contains(&step) {
@@ -112,7 +116,7 @@ impl Store {
             }
             newer_ms = committed_ms;
             let spacing = ages.spacing();
-            let marks = ages.marks.get_mut(Lane::of_code(row.get(0)?));
+            let marks = ages.marks.get_mut(Lane::of_code(lane));
             if marks.front().is_none_or(|newer| newer.at + age >= spacing && -newer.at <= millis(max_age)) {
                 marks.push_front(Mark { epoch, number, at: -age });
             }

@@ -33,7 +33,13 @@ impl Writer {
         }
         self.healed = Some(now);
         match self.store.heal(error, now_ms) {
-            Ok(()) => true,
+            Ok(()) => {
+                // What was not committed may be whole in the file all the same.
+                if let Ok(known) = self.store.last_numbers() {
+                    self.reconcile(known);
+                }
+                true
+            }
             Err(error) => {
                 tracing::error!(%error, "buffer: the damaged file could not be built anew; it is tried again each minute");
                 false
@@ -57,7 +63,7 @@ impl Writer {
     }
 
     /// Opens the file anew, if the disk takes a file at all. What was held is then held against what the file knows.
-    pub(super) fn renew(&mut self, now_ms: i64) -> bool {
+    pub(super) fn renew(&mut self, now: Instant, now_ms: i64) -> bool {
         if matches!(self.state, State::DiskFull(_)) || self.store.probe_disk().is_err() {
             return false;
         }
@@ -68,10 +74,25 @@ impl Writer {
                 self.settle_again(now_ms);
                 true
             }
-            Err(error) => {
-                self.state = State::DiskError(error.to_string());
-                false
-            }
+            Err(error) => match error.damage() {
+                // The file of before is gone; what is left of it is salvaged.
+                Ok(damage) => self.heal(&damage, now, now_ms),
+                Err(error) => {
+                    self.state = State::DiskError(error.to_string());
+                    false
+                }
+            },
+        }
+    }
+
+    /// Nothing waits for the disk, which failed: whether it does what it should by now.
+    pub(super) fn try_out(&mut self, now: Instant, now_ms: i64) {
+        let sound = self.store.probe_disk().is_ok() && self.store.try_out().is_ok();
+        if sound || self.renew(now, now_ms) {
+            tracing::info!("buffer: the disk is in order again");
+            self.state = State::Ok;
+        } else {
+            self.due = Some(now + RETRY);
         }
     }
 

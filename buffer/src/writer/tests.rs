@@ -268,7 +268,7 @@ fn a_file_that_is_opened_anew_is_believed_and_what_it_lost_is_a_gap() {
     writer.settle(peek.hold.range, Settlement { accepted: vec![(1, 4)], ..Settlement::default() }, start, 1).unwrap();
     roll_back(&directory, &before);
     fail(&mut writer, start);
-    assert!(writer.renew(1), "{}", writer.state);
+    assert!(writer.renew(Instant::now(), 1), "{}", writer.state);
     let mut third = turn(&mut writer, vec![readings(21, 10, 100)], start);
     assert!(third.try_recv().is_err(), "not before the retry is due");
     writer.round(Work::default(), start + RETRY, 1);
@@ -292,10 +292,49 @@ fn a_commit_that_failed_and_is_whole_all_the_same_is_not_stored_twice() {
     let items = vec![readings(11, 10, 100), gap(21, 25, GapReason::QueueFull)];
     writer.held.push(Batch { items, bytes: 100, done: Some(done) });
     fail(&mut writer, start);
-    assert!(writer.renew(1), "{}", writer.state);
+    assert!(writer.renew(Instant::now(), 1), "{}", writer.state);
     writer.round(Work::default(), start + RETRY, 1);
     assert_eq!((second.try_recv(), figures(&stats)), (Ok(true), [25, 0, 20, 0, 5]));
     writer.store.verify().unwrap();
+}
+
+#[test]
+fn a_file_that_comes_back_damaged_is_salvaged_and_worked_on() {
+    let directory = TempDir::new().unwrap();
+    let (mut writer, stats) = writer(&directory);
+    writer.store.settle_on(Disk::open(directory.path(), MEBIBYTE, 0).unwrap()).unwrap();
+    let start = Instant::now();
+    let _durable = turn(&mut writer, vec![readings(1, 10, 100)], start);
+    fail(&mut writer, start);
+    let damaged = copy(&directory);
+    for file in ["buffer.db", "buffer.db-wal"] {
+        // The head of each is what went with the power.
+        let path = damaged.path().join(file);
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes.iter_mut().skip(16).take(16).for_each(|byte| *byte ^= 0xff);
+        std::fs::write(&path, bytes).unwrap();
+    }
+    roll_back(&directory, &damaged);
+    let mut second = turn(&mut writer, vec![readings(11, 10, 100)], start);
+    for second_more in 1..=3 {
+        writer.round(Work::default(), start + second_more * RETRY, 1);
+    }
+    assert_eq!(second.try_recv(), Ok(true), "{}", writer.state);
+    let [collected, delivered, pending, quarantined, dropped] = figures(&stats);
+    assert_eq!((collected, delivered, quarantined, pending + dropped), (20, 0, 0, 20));
+    writer.store.verify().unwrap();
+}
+
+#[test]
+fn a_quiet_buffer_notices_that_the_disk_is_back() {
+    let directory = TempDir::new().unwrap();
+    let (mut writer, stats) = writer(&directory);
+    let start = Instant::now();
+    fail(&mut writer, start);
+    writer.round(Work::default(), start, 1);
+    assert!(stats.borrow().state.is_failing(), "not before the retry is due");
+    writer.round(Work::default(), start + RETRY, 1);
+    assert_eq!(stats.borrow().state, State::Ok, "nothing was appended, and nobody asked");
 }
 
 #[test]
@@ -308,12 +347,12 @@ fn another_file_in_its_place_is_not_taken() {
     let (own, other) = (copy(&directory), copy(&elsewhere));
     roll_back(&directory, &other);
     fail(&mut writer, Instant::now());
-    assert!(!writer.renew(1));
+    assert!(!writer.renew(Instant::now(), 1));
     assert!(writer.state.to_string().contains("restart lineside"), "{}", writer.state);
     std::fs::remove_file(directory.path().join("buffer.db")).unwrap();
-    assert!(!writer.renew(1), "it is not made anew");
+    assert!(!writer.renew(Instant::now(), 1), "it is not made anew");
     roll_back(&directory, &own);
-    assert!(writer.renew(1), "{}", writer.state);
+    assert!(writer.renew(Instant::now(), 1), "{}", writer.state);
     writer.store.verify().unwrap();
 }
 

@@ -188,7 +188,7 @@ async fn batches(
     blocking(move || {
         let text = text(&shared, Some(coding), &body)?;
         let batch = Batch::parse(&body, coding, &text, &key, &shared.store)?;
-        let Accepted { ranges, highest, duplicates, held } = shared.store.accept(&batch, &rejected)?;
+        let Accepted { ranges, highest, duplicates, held, .. } = shared.store.accept(&batch, &rejected)?;
         let rejected = rejected.iter().map(|slice| {
             let Rejected { first, last, kind, detail, retryable } = slice;
             json!({"first": first, "last": last, "type": kind, "detail": detail, "retryable": retryable})

@@ -1,4 +1,5 @@
-//! Taking a batch in: one transaction that trims what is known, stores what is new, and accounts for both.
+//! Taking a batch in: one transaction that trims what is known, stores what is new, and accounts for both. Data for
+//! numbers that so far only a quarantined line accounts for is new, and takes the line's place.
 
 use std::collections::HashMap;
 
@@ -15,6 +16,9 @@ use super::store::{Accepted, Store, StoreError, kind};
 
 /// How many numbers of which kind were stored.
 type Stored = Vec<(&'static str, u64)>;
+
+const INSERT_ENTRY: &str =
+    "INSERT INTO entry (lane, first, last, kind, body, start, length) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
 
 pub(super) fn take_in(
     store: &Store,
@@ -35,18 +39,21 @@ pub(super) fn take_in(
     if !conflicts.is_empty() {
         return Err(Problem::Conflict { ranges: conflicts });
     }
-    let duplicates = ranges::total(&ranges::within(batch.range, &known));
     let mut refused = Vec::new();
     for slice in rejected {
         ranges::insert(&mut refused, (slice.first, slice.last));
     }
-    let stored = insert_entries(&transaction, lane, batch, &known, &refused)?;
+    let replaced = replace_quarantined(&transaction, lane, batch, &refused)?;
+    let standing: Vec<Range> = known.iter().flat_map(|range| ranges::without(*range, &replaced)).collect();
+    let duplicates = ranges::total(&ranges::within(batch.range, &standing));
+    let stored = insert_entries(&transaction, lane, batch, &standing, &refused)?;
     let taken = ranges::without(batch.range, &refused);
     let held = held(&transaction, lane, batch, &taken)?;
     account(&transaction, lane, &mut known, &taken)?;
     let highest = highest(&transaction, lane)?;
     transaction.commit().map_err(StoreError::from)?;
-    Ok((Accepted { ranges: taken, highest, duplicates, held }, stored))
+    let replaced = ranges::total(&replaced);
+    Ok((Accepted { ranges: taken, highest, duplicates, replaced, held }, stored))
 }
 
 pub(super) fn lane_id(transaction: &Transaction<'_>, agent: &str, epoch: &str, lane: Lane) -> Result<i64, StoreError> {
@@ -100,6 +107,41 @@ fn account(
     Ok(())
 }
 
+/// Takes the numbers for which `batch` brings data out of the quarantined lines that accounted for them, and gives them
+/// back, ascending. A quarantined line promises that the agent still has the data and that a person may yet send it;
+/// a gap line says that there is none, so that one stands.
+fn replace_quarantined(
+    transaction: &Transaction<'_>,
+    lane: i64,
+    batch: &Batch<'_>,
+    refused: &[Range],
+) -> Result<Vec<Range>, StoreError> {
+    let mut data = Vec::new();
+    for incoming in &batch.lines {
+        if let Content::Readings(_) | Content::Events(_) = incoming.line.content {
+            for piece in ranges::without(incoming.line.range, refused) {
+                ranges::insert(&mut data, piece);
+            }
+        }
+    }
+    let mut delete = transaction.prepare_cached("DELETE FROM entry WHERE lane = ?1 AND first = ?2")?;
+    let mut insert = transaction.prepare_cached(INSERT_ENTRY)?;
+    let mut replaced = Vec::new();
+    for entry in query::quarantined(transaction, lane, batch.range)? {
+        let numbers = ranges::within(entry.range(), &data);
+        if numbers.is_empty() {
+            continue;
+        }
+        delete.execute(params![lane, entry.range().0])?;
+        for (first, last) in ranges::without(entry.range(), &data) {
+            let (body, start, length) = entry.place();
+            insert.execute(params![lane, first, last, kind::QUARANTINED, body, start, length])?;
+        }
+        numbers.into_iter().for_each(|range| ranges::insert(&mut replaced, range));
+    }
+    Ok(replaced)
+}
+
 /// A row for every piece of a line that is new; the body once, if there is any.
 fn insert_entries(
     transaction: &Transaction<'_>,
@@ -118,9 +160,7 @@ fn insert_entries(
     let mut insert = transaction.prepare_cached("INSERT INTO body (coding, bytes) VALUES (?1, ?2)")?;
     let body = insert.insert(params![batch.coding.token(), batch.body])?;
     let mut stored = Stored::new();
-    let mut insert = transaction.prepare_cached(
-        "INSERT INTO entry (lane, first, last, kind, body, start, length) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-    )?;
+    let mut insert = transaction.prepare_cached(INSERT_ENTRY)?;
     for incoming in &batch.lines {
         let kind = match incoming.line.content {
             Content::Readings(_) => kind::READINGS,
@@ -158,7 +198,7 @@ fn held(
 }
 
 /// The numbers of `batch` that are held with other content. What is accounted for by a gap or a quarantined line has
-/// no content: the first statement about a number stands, so neither a late block nor a late gap changes it.
+/// no content: nothing conflicts with it.
 fn conflicts(
     store: &Store,
     transaction: &Transaction<'_>,

@@ -9,7 +9,8 @@
 //! The first statement about a number stands: what comes again is trimmed and counted in `duplicates`, other content
 //! under the same number is a `conflict`, and a gap or quarantined line over numbers that are held changes nothing: the
 //! answer names them as `held`. Nor does a block over a gap: that is a duplicate, for the agent has counted those
-//! numbers as dropped.
+//! numbers as dropped. Only data for numbers that a quarantined line accounts for takes the line's place: the agent kept
+//! them, and a person had them sent again (`lineside buffer quarantine retry`).
 
 mod batch;
 mod body;

@@ -55,6 +55,11 @@ impl Entry {
         self.range
     }
 
+    /// Where its line lies: body, start and length.
+    pub(super) fn place(&self) -> (i64, usize, usize) {
+        (self.body, self.start, self.length)
+    }
+
     fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Entry { range: (row.get(0)?, row.get(1)?), body: row.get(2)?, start: row.get(3)?, length: row.get(4)? })
     }
@@ -66,6 +71,17 @@ pub(super) fn overlapping(connection: &Connection, lane: i64, range: Range) -> R
     let mut select = connection.prepare_cached(
         "SELECT first, last, body, start, length FROM entry
          WHERE lane = ?1 AND last >= ?2 AND first <= ?3 AND kind IN ('readings', 'events')
+         AND first >= coalesce((SELECT max(first) FROM entry WHERE lane = ?1 AND first <= ?2), 0) ORDER BY first",
+    )?;
+    let rows = select.query_map(params![lane, range.0, range.1], Entry::from_row)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The entries of quarantined lines that overlap `range`, ascending.
+pub(super) fn quarantined(connection: &Connection, lane: i64, range: Range) -> Result<Vec<Entry>, StoreError> {
+    let mut select = connection.prepare_cached(
+        "SELECT first, last, body, start, length FROM entry
+         WHERE lane = ?1 AND last >= ?2 AND first <= ?3 AND kind = 'quarantined'
          AND first >= coalesce((SELECT max(first) FROM entry WHERE lane = ?1 AND first <= ?2), 0) ORDER BY first",
     )?;
     let rows = select.query_map(params![lane, range.0, range.1], Entry::from_row)?;

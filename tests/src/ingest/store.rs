@@ -96,6 +96,8 @@ pub(super) struct Accepted {
     pub(super) ranges: Vec<Range>,
     pub(super) highest: u64,
     pub(super) duplicates: u64,
+    /// How many numbers went from a quarantined line to data.
+    pub(super) replaced: u64,
     /// Numbers of gap and quarantined lines for which there is data already.
     pub(super) held: Vec<Range>,
 }
@@ -218,6 +220,7 @@ impl Store {
         self.counters.send_modify(|counters| match &taken {
             Ok((accepted, stored)) => {
                 counters.duplicates += accepted.duplicates;
+                counters.quarantined -= accepted.replaced;
                 for (kind, count) in stored {
                     counters.add(kind, *count);
                 }

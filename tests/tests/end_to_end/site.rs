@@ -170,8 +170,30 @@ impl Daemon {
 
     /// SIGTERM, without waiting for what comes of it.
     pub(crate) fn terminate(&self) {
-        let signalled = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        self.signal("TERM");
+    }
+
+    /// Any signal: `STOP` makes it tell nobody anything any more.
+    pub(crate) fn signal(&self, name: &str) {
+        let signalled = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
         assert!(signalled.success());
+    }
+
+    /// `STOP`, and waits until every thread stands still: none is inside the kernel any more.
+    pub(crate) async fn freeze(&self) {
+        self.signal("STOP");
+        let tasks = format!("/proc/{}/task", self.pid());
+        let stands = |task: io::Result<std::fs::DirEntry>| {
+            let stat = task.and_then(|task| std::fs::read_to_string(task.path().join("stat"))).unwrap();
+            stat.rsplit(") ").next().unwrap().starts_with('T')
+        };
+        let mut tick = interval(Duration::from_millis(1));
+        let all = async {
+            while !std::fs::read_dir(&tasks).unwrap().all(stands) {
+                tick.tick().await;
+            }
+        };
+        timeout(PATIENCE, all).await.unwrap_or_else(|_| panic!("does not stop: {tasks}"));
     }
 
     /// The most memory that it ever had, in KiB (`VmHWM`, proc_pid_status(5)).

@@ -45,6 +45,6 @@ async fn a_full_disk_stops_neither_collection_nor_delivery() {
     stage.settle().await;
     let gaps = stage.site.ingest.store().gaps().unwrap();
     assert!(gaps.iter().all(|gap| REASONS.contains(&gap.reason.as_str())), "{gaps:?}");
-    stage.finish("disk-full", rounds);
     drop(disk);
+    stage.finish("disk-full", rounds);
 }

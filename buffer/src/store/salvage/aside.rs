@@ -40,13 +40,21 @@ pub(in super::super) fn finish_renames(db: &Path) -> io::Result<()> {
     }
 }
 
+/// Deletes what an earlier salvage has set aside; what proved itself was taken from it. Returns whether there was any.
+pub(in super::super) fn forget(db: &Path) -> io::Result<bool> {
+    let old = damaged(db);
+    let there = old.try_exists()? || wal_of(&old).try_exists()?;
+    remove(&old)?;
+    remove(&wal_of(&old))?;
+    Ok(there)
+}
+
 /// The new file takes the place of the damaged one, which it returns the place of.
 pub(super) fn swap(db: &Path, ours: bool) -> io::Result<PathBuf> {
     fs::set_permissions(new(db), fs::Permissions::from_mode(0o640))?;
     let to = if ours { damaged(db) } else { free_name(db)? };
     if ours {
-        remove(&to)?;
-        remove(&wal_of(&to))?;
+        forget(db)?;
     }
     // The log goes last: a file without it would be an older one.
     fs::rename(db, &to)?;

@@ -31,7 +31,7 @@ mod wal;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub(super) use aside::{finish_renames, set_foreign_aside};
+pub(super) use aside::{finish_renames, forget, set_foreign_aside};
 pub use wal::MendedWal;
 
 use super::open::OpenError;
@@ -124,8 +124,13 @@ pub(super) fn recover(
         why: format!("it is damaged ({why}), and salvaging it failed: {error}. The damaged file is as it was"),
     };
     aside::remove(&new).map_err(|error| failed(error.into()))?;
+    forget(db).map_err(|error| failed(error.into()))?;
     let source = Source { db, wal: &wal, agent, current, now_ms };
-    let built = rebuild::build(&new, &source).map_err(failed)?;
+    let built = rebuild::build(&new, &source).inspect_err(|_| {
+        // Half of it helps nobody, and takes the room that is missing.
+        let _left_behind = aside::remove(&new);
+    });
+    let built = built.map_err(failed)?;
     let ours = built.ours || aside::is_branded(db);
     let set_aside = aside::swap(db, ours).map_err(|error| failed(error.into()))?;
     let damaged: u64 = built.damaged.iter().map(|damaged| damaged.numbers).sum();

@@ -118,6 +118,25 @@ fn a_file_found_damaged_while_it_is_worked_in_is_built_anew_and_an_envelope_that
     }
 }
 
+/// A well-formed row with a wrong value in it, which nothing but its seal can tell: `integrity_check` finds no fault.
+#[test]
+fn a_bit_that_flips_in_a_row_is_seen_at_the_start() {
+    for flipped in [false, true] {
+        let directory = TempDir::new().unwrap();
+        let mut first = store(&directory, "e1");
+        append(&mut first, &[readings(1, 10), gap(11, 12, GapReason::QueueFull)]);
+        drop(first);
+        let path = directory.path().join("buffer.db");
+        let mut bytes = std::fs::read(&path).unwrap();
+        let at = bytes.windows(10).position(|text| text == b"queue-full").unwrap();
+        bytes[at] ^= u8::from(flipped);
+        std::fs::write(&path, bytes).unwrap();
+        let (store, opened) = open(directory.path(), MEBIBYTE, AGENT, "e2", 0).unwrap();
+        assert_eq!(opened.recovered.is_some(), flipped);
+        store.verify().unwrap();
+    }
+}
+
 #[test]
 fn a_failed_transaction_leaves_everything_as_it_was() {
     let directory = TempDir::new().unwrap();

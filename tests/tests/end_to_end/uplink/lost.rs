@@ -3,7 +3,7 @@
 
 use lineside_testbed::ingest::{Answer, Lane, LaneState, Route};
 use rusqlite::Connection;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::super::site::{Ledger, Site};
 use super::{OFTEN, SOON, finish, last_error, one_poll_behind, press, readings, state};
@@ -64,6 +64,28 @@ async fn a_cloud_that_does_not_know_the_question_is_believed_as_far_as_it_goes()
     daemon.until("the loss", |status| readings(status).dropped > 0 && state(status) == "connected").await;
     let status = finish(&site, daemon);
     check(&site, &status, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cloud_that_says_so_again_and_again_is_asked_after_pauses_and_reported_once() {
+    let site = Site::new();
+    let (_plant, devices) = press(OFTEN, 10);
+    let daemon = site.start(&site.configure(SOON, "", &devices));
+    let epoch = daemon.status().await["epoch"].as_str().unwrap().to_owned();
+    site.received("readings", |c| c.readings >= 200).await;
+    let mismatch = json!({"type": "urn:lineside:problem:state-mismatch", "status": 409, "epoch": epoch,
+                          "lane": "readings", "highest": 0});
+    let mismatch = Answer::status(409).body("application/problem+json", &mismatch.to_string());
+    let before = site.ingest.store().counters().requests;
+    site.ingest.script(Route::Batches, vec![mismatch; 500]);
+    daemon.until("the pause", |status| state(status) == "held" && last_error(status).contains("keeps saying")).await;
+    site.received("another try", |c| c.requests >= before + 8).await;
+    site.ingest.unscript();
+    daemon.until("the rest", |status| state(status) == "connected").await;
+    let count = |text: &str| site.log().lines().filter(|line| line.contains("ERROR") && line.contains(text)).count();
+    assert_eq!((count("the cloud has lost"), count("keeps saying")), (1, 1), "{}", site.log());
+    let status = finish(&site, daemon);
+    assert_eq!(readings(&status).dropped, 0, "{status:#}");
 }
 
 /// The cloud stores ten readings, and the gateway does not hear of it; then their block rots on its disk.

@@ -3,7 +3,7 @@
 use lineside_testbed::ingest::{Answer, Notice, Rejected, Route};
 use serde_json::Value;
 
-use super::super::site::{Ledger, Site};
+use super::super::site::{Ledger, Site, lineside};
 use super::{OFTEN, SOON, batches, finish, last_error, one_poll_behind, press, readings, state};
 
 /// The events come first.
@@ -121,6 +121,26 @@ async fn a_conflict_is_set_aside_and_the_rest_arrives() {
     assert_eq!(readings(&status), Ledger { collected: 10, delivered: 8, quarantined: 2, ..Ledger::default() });
     let told = site.ingest.store().quarantined().unwrap();
     assert_eq!(told.iter().map(|n| (n.first, n.last, n.reason.as_str())).collect::<Vec<_>>(), [(3, 4, "conflict")]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_told_as_set_aside_still_arrives_when_a_person_sends_it_again() {
+    let (site, _plant, daemon) = one_poll_behind().await;
+    site.ingest.script(Route::Batches, [EVENTS, rejected(7, false)]);
+    site.ingest.start_again().unwrap();
+    let told = daemon.until("everything to be told", settled).await;
+    assert_eq!((readings(&told).quarantined, readings(&told).delivered), (1, 9));
+    check_quarantined(&site, Some(7));
+
+    let config = site.directory.path().join("lineside.toml");
+    let retry = lineside(&config, &["buffer", "quarantine", "retry", "--all"]).output().unwrap();
+    assert!(retry.status.success(), "{retry:?}");
+    daemon.until("it to arrive", |status| settled(status) && readings(status).delivered == 10).await;
+    let status = finish(&site, daemon);
+    assert_eq!(readings(&status), Ledger { collected: 10, delivered: 10, ..Ledger::default() });
+    check_quarantined(&site, None);
+    let numbers = site.ingest.store().readings(None).unwrap().map(|reading| reading.unwrap().number);
+    assert_eq!(numbers.collect::<Vec<_>>(), (1..=10).collect::<Vec<_>>());
 }
 
 /// The cloud knows that this number was set aside, and why.
