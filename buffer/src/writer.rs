@@ -238,8 +238,15 @@ impl Writer {
             return peek;
         }
         // A damaged block has become a gap, which this peek tells; or the disk has not yet taken what was set aside.
-        let durable = !self.is_failing() && self.commit(now, now_ms);
-        peek.filter(|_| durable)
+        if !self.is_failing() && self.commit(now, now_ms) {
+            return peek;
+        }
+        // A file that had to be built anew for that can be asked again, if it takes no more of it.
+        drop(peek);
+        let again =
+            if self.is_failing() { None } else { self.store.peek(lane, max_bytes, after, now_ms).ok().flatten() };
+        let durable = !self.store.has_new_notices() || (!self.is_failing() && self.commit(now, now_ms));
+        again.filter(|_| durable)
     }
 
     fn is_failing(&self) -> bool {

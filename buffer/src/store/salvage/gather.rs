@@ -34,6 +34,9 @@ pub(super) struct Gathered {
     /// Whether every gap row is here.
     pub(super) gaps_whole: bool,
     quarantine_whole: bool,
+    /// Whether every counter is here: what has none was settled in full and added up.
+    ledger_whole: bool,
+    pub(super) epochs_whole: bool,
 }
 
 impl Gathered {
@@ -47,6 +50,12 @@ impl Gathered {
             gathered.by_pages(pages, found)?;
         }
         Ok(gathered)
+    }
+
+    /// Whether the lane of an epoch is known to be settled in full: old copies of its rows and envelopes are nothing new.
+    pub(super) fn is_settled(&self, key: Key) -> bool {
+        (self.ledger_whole && !self.ledger.contains_key(&key))
+            || (self.epochs_whole && key.1 != schema::SETTLED_EPOCHS && !self.epochs.contains_key(&key.1))
     }
 
     /// Whether nothing has to be guessed.
@@ -91,6 +100,8 @@ impl Gathered {
             match table {
                 "gaps" => self.gaps_whole = whole,
                 "quarantine" => self.quarantine_whole = whole,
+                "ledger" => self.ledger_whole = whole,
+                "epochs" => self.epochs_whole = whole,
                 _ => {}
             }
             all &= whole;

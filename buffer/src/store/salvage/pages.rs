@@ -22,7 +22,7 @@ pub(super) struct Pages {
     log: Vec<u8>,
     /// The page number of each frame of the log.
     frames: Vec<u32>,
-    /// The latest frame of each page.
+    /// The latest committed frame of each page.
     latest: BTreeMap<u32, usize>,
 }
 
@@ -33,8 +33,8 @@ impl Pages {
         // As large as the log's reserve at most: see `wal::mend`, which passes by what is larger.
         let small = std::fs::metadata(log).is_ok_and(|log| log.len() <= LARGEST);
         let log = if small { std::fs::read(log)? } else { Vec::new() };
-        let frames = wal::pages(&log);
-        let latest = frames.iter().enumerate().map(|(at, page)| (*page, at)).collect();
+        let (frames, committed) = wal::pages(&log);
+        let latest = frames.iter().take(committed).enumerate().map(|(at, page)| (*page, at)).collect();
         Ok(Self { file, pages, log, frames, latest })
     }
 
@@ -46,7 +46,7 @@ impl Pages {
                 visit(number, &page)?;
             }
         }
-        for (at, number) in self.frames.iter().enumerate() {
+        for (at, number) in self.frames.iter().enumerate().filter(|(_, number)| **number > 0) {
             if self.of_log(at, &mut page) {
                 visit(*number, &page)?;
             }

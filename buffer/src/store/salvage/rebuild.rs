@@ -117,7 +117,7 @@ impl<'a> Builder<'a> {
 
     fn envelope(&mut self, text: &str, header: Header<'_>, frame: &[u8]) -> Result<(), SalvageError> {
         let Header { lane, first, count, .. } = header;
-        let id = self.epoch_id(header.epoch);
+        let Some(id) = self.epoch_id(header.epoch) else { return Ok(()) };
         let place = (lane, id, first);
         let sql = "SELECT committed_ms, owed FROM found WHERE lane = ?1 AND epoch = ?2 AND first = ?3 AND count = ?4";
         let row: Option<(i64, Option<String>)> = self
@@ -125,7 +125,8 @@ impl<'a> Builder<'a> {
             .prepare_cached(sql)?
             .query_row(params![lane.code(), id, first, count], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
-        let wanted = row.is_some() || !self.gathered.directory.contains(&(lane, id));
+        let known = self.gathered.directory.contains(&(lane, id)) || self.gathered.is_settled((lane, id));
+        let wanted = row.is_some() || !known;
         let needed = self.needed.contains(&place);
         if !(wanted || needed) || self.kept.contains_key(&place) {
             return Ok(());
@@ -159,17 +160,21 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    /// The id that an epoch had, or a new one: then nothing but its envelopes is left of it.
-    fn epoch_id(&mut self, name: &str) -> i64 {
+    /// The id that an epoch had, or a new one: then nothing but its envelopes is left of it. `None` if it is known that
+    /// nothing of it was left to tell.
+    fn epoch_id(&mut self, name: &str) -> Option<i64> {
         if let Some(id) = self.ids.get(name) {
-            return *id;
+            return Some(*id);
+        }
+        if self.gathered.epochs_whole {
+            return None;
         }
         let known = self.gathered.epochs.keys().chain(self.gathered.ledger.keys().map(|(_, epoch)| epoch));
         let id = known.max().copied().unwrap_or(0).max(0) + 1;
         let agent = self.source.agent.to_owned();
         self.gathered.epochs.insert(id, Epoch { name: name.to_owned(), agent, started_ms: self.source.now_ms });
         self.ids.insert(name.to_owned(), id);
-        id
+        Some(id)
     }
 
     /// The row of a catalogue, empty until its bytes are found.

@@ -6,7 +6,8 @@
 //!
 //! ```text
 //! in a commit that others follow       the frames are linked anew with what is in them; the rows prove themselves
-//! in the last commit                   as a power cut leaves it: SQLite takes it back, as it should
+//! in the last commit                   as a power cut leaves it: SQLite takes it back, as it should; its frames are
+//!                                      blanked, for SQLite goes on before them, and they must not look like more
 //! ```
 
 use std::fs;
@@ -31,7 +32,7 @@ const LARGEST: u64 = 64 << 20;
 pub struct MendedWal {
     /// Bits that were put right.
     pub corrected: u32,
-    /// Pages that hold more than one wrong bit and were left to the checksums inside them.
+    /// Pages with more than one wrong bit: what is in them is left to the checksums inside.
     pub broken: u32,
 }
 
@@ -53,8 +54,17 @@ pub(super) fn mend(db: &Path, wal: &Path, kept: &Path) -> io::Result<Option<Mend
     if application != 0 && (application ^ ours).count_ones() > 2 {
         return Ok(None);
     }
-    if !log.mend(&db) {
-        return Ok(None);
+    match log.mend(&db) {
+        Outcome::Fine => return Ok(None),
+        Outcome::Cut { from, end } => {
+            let file = fs::OpenOptions::new().write(true).open(wal)?;
+            for frame in from..end {
+                file.write_all_at(&[0; FRAME_HEADER], (HEADER + frame * FRAME) as u64)?;
+            }
+            file.sync_all()?;
+            return Ok(None);
+        }
+        Outcome::Changed => {}
     }
     fs::copy(wal, kept)?;
     let new = wal.with_extension("db-wal.new");
@@ -66,19 +76,37 @@ pub(super) fn mend(db: &Path, wal: &Path, kept: &Path) -> io::Result<Option<Mend
     Ok(Some(log.mended))
 }
 
-/// The pages of the log that were committed since it was last begun anew: page numbers, by place in the log. What is
-/// behind the last commit was taken back, and must not stand for the page that was.
-pub(super) fn pages(log: &[u8]) -> Vec<u32> {
-    let Some(salts) = salts(log) else { return Vec::new() };
-    let frames = || log.get(HEADER..).unwrap_or_default().chunks_exact(FRAME).take_while(|frame| belongs(frame, salts));
-    let is_commit = |frame: &[u8]| be32(frame, 4).unwrap_or(0) != 0;
-    let committed = frames().enumerate().filter(|(_, frame)| is_commit(frame)).last().map_or(0, |(at, _)| at + 1);
-    frames().take(committed).map(|frame| be32(frame, 0).unwrap_or(0)).collect()
+/// The page number of each frame that was written since the log was last begun anew, 0 for what was not; and how many
+/// of them are committed. Behind those may lie what was taken back: worth a look, but not the latest of its page.
+pub(super) fn pages(log: &[u8]) -> (Vec<u32>, usize) {
+    let Some(salts) = salts(log) else { return (Vec::new(), 0) };
+    let (mut numbers, mut committed, mut link, mut linked) = (Vec::new(), 0, stored(log, 24), true);
+    for (at, frame) in log.get(HEADER..).unwrap_or_default().chunks_exact(FRAME).enumerate() {
+        numbers.push(be32(frame, 0).filter(|_| belongs(frame, salts)).unwrap_or(0));
+        linked &= checksum(checksum(link, frame.get(..8)), frame.get(FRAME_HEADER..)) == stored(frame, 16);
+        link = stored(frame, 16);
+        if linked && be32(frame, 4) != Some(0) {
+            committed = at + 1;
+        }
+    }
+    (numbers, committed)
 }
 
 /// Where the page of a frame begins.
 pub(super) const fn offset(frame: usize) -> usize {
     HEADER + frame * FRAME + FRAME_HEADER
+}
+
+/// What is to be done about a log.
+enum Outcome {
+    Fine,
+    /// The frames behind the last commit that is whole must go.
+    Cut {
+        from: usize,
+        end: usize,
+    },
+    /// It must be written anew.
+    Changed,
 }
 
 struct Log {
@@ -87,49 +115,79 @@ struct Log {
 }
 
 impl Log {
-    /// Whether something had to be changed.
-    fn mend(&mut self, db: &fs::File) -> bool {
-        if self.bytes.len() < HEADER + FRAME {
-            return false;
-        }
-        let Some(salts) = salts(&self.bytes) else { return false };
+    fn mend(&mut self, db: &fs::File) -> Outcome {
+        let Some(salts) = salts(&self.bytes) else { return Outcome::Fine };
         let (mut changed, mut link) = self.mend_header(salts);
+        let frames = self.bytes.len().saturating_sub(HEADER) / FRAME;
+        let is_here = |at: &usize| self.frame(*at).is_some_and(|frame| belongs(frame, salts));
+        let end = (0..frames).rev().find(is_here).map_or(0, |last| last + 1);
         // Each frame by itself; what cannot be put right is remembered.
-        let (mut broken, mut commits, mut end) = (Vec::new(), Vec::new(), 0);
-        while let Some(frame) = self.frame(end).filter(|frame| belongs(frame, salts)) {
+        let (mut broken, mut commits) = (Vec::new(), Vec::new());
+        for at in 0..end {
+            let Some(frame) = self.frame(at) else { break };
             let (sum, said) = (checksum(checksum(link, frame.get(..8)), frame.get(FRAME_HEADER..)), stored(frame, 16));
             let mut next_link = said;
             if sum == said {
-                changed |= self.set_salts(end, salts);
-            } else if self.follows(end + 1, sum, salts) {
+                changed |= self.set_salts(at, salts);
+            } else if self.follows(at + 1, sum, salts) {
                 // The page is what the next frame goes on from: the checksum itself is wrong.
                 self.mended.corrected += 1;
                 (next_link, changed) = (sum, true);
-            } else if let Some((at, bit)) = self.wrong_bit(end, link) {
-                self.flip(HEADER + end * FRAME + at, bit);
+            } else if let Some((byte, bit)) = self.wrong_bit(at, link) {
+                self.flip(HEADER + at * FRAME + byte, bit);
                 self.mended.corrected += 1;
                 changed = true;
             } else {
-                broken.push(end);
+                broken.push(at);
             }
-            if self.frame(end).and_then(|frame| be32(frame, 4)).unwrap_or(0) != 0 {
-                commits.push(end);
+            if self.frame(at).and_then(|frame| be32(frame, 4)).unwrap_or(0) != 0 {
+                commits.push(at);
             }
             link = next_link;
-            end += 1;
         }
-        // A last commit that is broken is taken back, as after a power cut.
-        let mut last = commits.iter().rev().nth(1).map_or(0, |before| before + 1);
-        if broken.iter().any(|frame| *frame >= last) && (last..end).any(|frame| self.is_in(db, frame)) {
-            last = end; // it went into the file already, so it was whole
+        // What was not committed is taken back, and so is a last commit that is broken, as after a power cut; but not
+        // one that a checkpoint has brought into the file, for then it was whole.
+        let newest = commits.last().map_or(0, |last| last + 1);
+        broken.retain(|frame| *frame < newest);
+        let older = commits.iter().rev().nth(1).map_or(0, |before| before + 1);
+        let mut sound = (older..newest).filter(|frame| !broken.contains(frame)).peekable();
+        let was_whole = sound.peek().is_some() && sound.all(|frame| self.is_in(db, frame));
+        let worth = if was_whole { newest } else { older };
+        let keep = broken.iter().copied().find(|frame| *frame >= worth).unwrap_or(end);
+        let relinked: Vec<usize> = broken.into_iter().filter(|frame| *frame < keep).collect();
+        self.mended.broken = u32::try_from(relinked.len()).unwrap_or(u32::MAX);
+        for frame in relinked.iter().rev() {
+            self.fill(*frame, end, salts);
         }
-        let worth = broken.iter().filter(|frame| **frame < last).count();
-        self.mended.broken = u32::try_from(worth).unwrap_or(u32::MAX);
-        if changed || worth > 0 {
-            self.link(broken.into_iter().find(|frame| *frame >= last).unwrap_or(end), salts);
-            return true;
+        if changed || !relinked.is_empty() {
+            self.link(keep, salts);
+            self.blank(keep, end);
+            return Outcome::Changed;
         }
-        false
+        if keep < end { Outcome::Cut { from: keep, end } } else { Outcome::Fine }
+    }
+
+    /// A frame whose header makes no sense becomes a copy of the one behind it, which says what its page is: SQLite ends
+    /// at a frame of page 0.
+    fn fill(&mut self, at: usize, end: usize, salts: (u32, u32)) {
+        let makes_sense = |frame: &[u8]| belongs(frame, salts) && be32(frame, 0).is_some_and(|page| page > 0);
+        if at + 1 >= end || self.frame(at).is_some_and(makes_sense) {
+            return;
+        }
+        let start = HEADER + at * FRAME;
+        self.bytes.copy_within(start + FRAME..start + 2 * FRAME, start);
+        if let Some(commit) = self.bytes.get_mut(start + 4..start + 8) {
+            commit.fill(0);
+        }
+    }
+
+    fn blank(&mut self, from: usize, end: usize) {
+        for at in from..end {
+            let start = HEADER + at * FRAME;
+            if let Some(header) = self.bytes.get_mut(start..start + FRAME_HEADER) {
+                header.fill(0);
+            }
+        }
     }
 
     fn frame(&self, at: usize) -> Option<&[u8]> {

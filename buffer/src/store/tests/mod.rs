@@ -8,6 +8,7 @@ mod migrating;
 mod model;
 mod opening;
 mod reading;
+mod sealing;
 
 use tempfile::TempDir;
 

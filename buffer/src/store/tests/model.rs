@@ -296,12 +296,12 @@ impl Run {
             1 => Settlement { held: vec![(first, last)], ..Settlement::default() },
             _ => accept(&[(first, last)]),
         };
-        let settled = self.store().settle(flown, &settlement, 3).unwrap();
-
         let range = first..=last.min(flown.last);
+        // Quarantine rows are told whole or not at all: the file knows where they begin and end. Asked before, for the
+        // same settlement may drive them out.
+        let whole = self.untold_within(lane, epoch, first, last.min(flown.last));
+        let settled = self.store().settle(flown, &settlement, 3).unwrap();
         let mut expected = Settled { ignored: take, ..Settled::default() };
-        // Quarantine rows are told whole or not at all: the file knows where they begin and end.
-        let whole = self.told_whole(lane, epoch);
         for number in range {
             let Some(fate) = self.now.fates.get_mut(&(lane, epoch, number)) else { continue };
             match *fate {
@@ -393,11 +393,11 @@ impl Run {
         rows.map(rusqlite::Result::unwrap).collect()
     }
 
-    fn told_whole(&mut self, lane: Lane, epoch: u64) -> Vec<u64> {
-        let sql = "SELECT q.lane, e.name, q.first, q.last FROM quarantine q JOIN epochs e ON e.id = q.epoch WHERE reported = 1";
+    fn untold_within(&mut self, lane: Lane, epoch: u64, first: u64, last: u64) -> Vec<u64> {
+        let sql = "SELECT q.lane, e.name, q.first, q.last FROM quarantine q JOIN epochs e ON e.id = q.epoch WHERE reported = 0";
         let rows = self.rows(sql);
         let here = rows.iter().filter(|row| row.0 == lane.code() && row.1 == format!("e{epoch}"));
-        here.flat_map(|row| row.2..=row.3).collect()
+        here.filter(|row| first <= row.2 && row.3 <= last).flat_map(|row| row.2..=row.3).collect()
     }
 
     fn follow_quarantine(&mut self) {
