@@ -179,11 +179,9 @@ impl Writer {
             // A file that was built anew can be asked again.
             Err(error) if self.fail(&error, now, now_ms) => {
                 let settled = self.store.settle(flown, &settlement, now_ms);
-                settled
-                    .inspect_err(|error| self.give_way(error, now))
-                    .map_err(|error| Unavailable::Disk(error.to_string()))
+                settled.inspect_err(|error| self.give_way(error, now)).map_err(unavailable)
             }
-            Err(error) => Err(Unavailable::Disk(error.to_string())),
+            Err(error) => Err(unavailable(error)),
         }
     }
 

@@ -47,11 +47,7 @@ impl Store {
         let conn = open::set_up(&self.path, self.max_bytes)?;
         let mut books = ledger::load(&conn, true).map_err(|error| failed(&error))?;
         for lane in Lane::ALL {
-            let known = conn.query_row(
-                "SELECT last FROM ledger WHERE lane = ?1 AND epoch = ?2",
-                [lane.code(), self.epoch.id],
-                |row| row.get::<_, u64>(0),
-            );
+            let known = ledger::last_number(&conn, lane, self.epoch.id);
             *books.last.get_mut(lane) = known.map_err(|error| failed(&error))?.max(*self.books.last.get(lane));
         }
         if let Some(name) = catalogue {

@@ -116,6 +116,12 @@ pub(super) fn fold_settled(conn: &Connection, current: i64) -> Result<()> {
     Ok(())
 }
 
+/// The last number of a lane that the file knows of an epoch.
+pub(super) fn last_number(conn: &Connection, lane: Lane, epoch: i64) -> Result<u64> {
+    let sql = "SELECT last FROM ledger WHERE lane = ?1 AND epoch = ?2";
+    conn.prepare_cached(sql)?.query_row(params![lane.code(), epoch], |row| row.get(0))
+}
+
 /// Sums up the file, and finds out whether it holds together. Reads the directory, which is narrow, and no frame.
 ///
 /// `sealed` is false only for format 1, whose rows carry no seals.

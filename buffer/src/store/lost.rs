@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use rusqlite::{OptionalExtension, params};
 
-use super::ledger::{Booking, signed};
+use super::ledger::{Booking, last_number, signed};
 use super::verify::{owed_ranges, ranges};
 use super::{Result, Store};
 use crate::entry::{Cursor, GapReason};
@@ -49,9 +49,7 @@ impl Store {
     /// Behind the last number that is committed, in this epoch's terms.
     pub(crate) fn newest(&self, lane: Lane) -> Result<Cursor> {
         let epoch = self.epoch.id;
-        let sql = "SELECT last FROM ledger WHERE lane = ?1 AND epoch = ?2";
-        let last = self.conn.prepare_cached(sql)?.query_row(params![lane.code(), epoch], |row| row.get(0))?;
-        Ok(Cursor { epoch, last })
+        Ok(Cursor { epoch, last: last_number(&self.conn, lane, epoch)? })
     }
 
     /// Books a loss of the cloud's into the open transaction. `None` if there is no such epoch.

@@ -26,6 +26,7 @@ pub(crate) mod offline;
 pub(crate) mod open;
 mod quarantine;
 mod read;
+mod refusal;
 pub(crate) mod reopen;
 pub(crate) mod retention;
 mod room;

@@ -62,7 +62,7 @@ impl Store {
         let sql = "SELECT id FROM catalogues WHERE id = ?1";
         self.books.current = self.conn.query_row(sql, [current], |row| row.get(0)).optional()?;
         self.look_at_disk()?;
-        Ok(self.last_numbers()?)
+        Ok(self.books.last)
     }
 
     fn connect_again(&self, path: &Path, checkpoint_pages: u64) -> Result<(Connection, ledger::Books), ReopenError> {
@@ -83,8 +83,7 @@ impl Store {
     pub(crate) fn last_numbers(&self) -> super::Result<PerLane<u64>> {
         let mut last = PerLane::both(0);
         for lane in Lane::ALL {
-            let sql = "SELECT last FROM ledger WHERE lane = ?1 AND epoch = ?2";
-            let known = self.conn.query_row(sql, params![lane.code(), self.epoch.id], |row| row.get(0)).optional()?;
+            let known = ledger::last_number(&self.conn, lane, self.epoch.id).optional()?;
             *last.get_mut(lane) = known.unwrap_or(0);
         }
         Ok(last)

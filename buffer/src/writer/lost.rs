@@ -30,7 +30,7 @@ impl Writer {
             }
             Err(error) => {
                 self.fail(&error, now, now_ms);
-                Err(Unavailable::Disk(error.to_string()))
+                Err(super::unavailable(error))
             }
         }
     }

@@ -14,11 +14,7 @@ async fn an_aborted_file_system_stops_no_collection_and_loses_nothing_committed(
     let image = stage.site.directory.path().join("disk.img");
     let disk = Disk::new(FileSystem::Ext4, 192, &image, &stage.site.buffer());
     for _ in 0..rounds {
-        if stage.random.pick(&[true, false]) {
-            stage.site.ingest.stop().await;
-        } else {
-            stage.site.ingest.start_again().unwrap();
-        }
+        stage.pick_receiver().await;
         let running = stage.start();
         running.until("a commit", |status| status["buffer"]["state"] == "ok").await;
         stage.some_time(Duration::from_millis(400)).await;

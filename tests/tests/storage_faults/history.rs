@@ -50,11 +50,7 @@ fn kept(config: &Path) -> u64 {
 
 /// A daemon that has collected something in a cloud that is up or down; its epoch.
 async fn run(stage: &mut Stage) -> (Running, String) {
-    if stage.random.pick(&[true, false]) {
-        stage.site.ingest.stop().await;
-    } else {
-        stage.site.ingest.start_again().unwrap();
-    }
+    stage.pick_receiver().await;
     let before = stage.told().collected;
     let running = stage.start();
     let started = running.until("readings", |status| Ledger::of(status, "readings").collected > before).await;

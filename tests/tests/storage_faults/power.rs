@@ -17,11 +17,7 @@ async fn power_cuts(system: FileSystem) {
     let image = stage.site.directory.path().join("disk.img");
     let disk = Disk::new(system, MEBIBYTES, &image, &stage.site.buffer());
     for round in 1..=rounds {
-        if stage.random.pick(&[true, false]) {
-            stage.site.ingest.stop().await;
-        } else {
-            stage.site.ingest.start_again().unwrap();
-        }
+        stage.pick_receiver().await;
         let before = stage.told().collected;
         let running = stage.start();
         running.until("a commit", |status| status["lanes"][1]["collected"].as_u64() > Some(before)).await;

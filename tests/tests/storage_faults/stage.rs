@@ -71,6 +71,15 @@ impl Stage {
         timeout(PATIENCE, enough).await.unwrap_or_else(|_| panic!("collection stopped\n{}", self.site.last_words()));
     }
 
+    /// The receiver is up or away, by chance.
+    pub(crate) async fn pick_receiver(&mut self) {
+        if self.random.pick(&[true, false]) {
+            self.site.ingest.stop().await;
+        } else {
+            self.site.ingest.start_again().unwrap();
+        }
+    }
+
     pub(crate) fn start(&self) -> Running {
         Running::new(self.site.start(&self.config), &self.site.buffer(), &self.oracle)
     }
