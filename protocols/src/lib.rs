@@ -10,6 +10,7 @@ pub mod health;
 pub mod modbus;
 pub mod name;
 pub mod ranges;
+pub mod report;
 pub mod sample;
 pub mod uplink;
 pub mod wire;

@@ -31,7 +31,14 @@ pub(super) fn run(config: &Path, options: &Options, out: &mut dyn Write) -> anyh
     };
     for device in wanted {
         let signals = super::counted(device.signals.len(), "signal");
-        writeln!(out, "{} · modbus-tcp {} unit {} · {signals}", device.name, device.line.address(), device.unit)?;
+        writeln!(
+            out,
+            "{} · {} {} unit {} · {signals}",
+            device.name,
+            device.line.transport.protocol(),
+            device.line.address(),
+            device.unit
+        )?;
         let plan = plan(device).to_string();
         for line in plan.lines() {
             writeln!(out, "  {line}")?;

@@ -55,15 +55,13 @@ pub(crate) fn device(
     };
     let signals = signals(raw, poll, limits, &mut at, found);
 
+    let unit = u8::try_from(unit?).unwrap_or(u8::MAX);
     let device = Device {
-        name: name?,
         asset: asset?,
-        line: line?,
-        unit: u8::try_from(unit?).unwrap_or(u8::MAX),
         timeout: timeout?,
         overrun: overrun?,
         limits: limits?,
-        signals: signals?,
+        ..Device::new(name?, line?, unit, signals?)
     };
     let (raw::register::Protocol::ModbusTcp, enabled) = (protocol?, enabled?);
     let place = |field: Option<&Span>| field.cloned().unwrap_or_default();
@@ -89,13 +87,12 @@ fn line(raw: &raw::Device, at: &mut Section<'_, '_>) -> Checked<Line> {
     let reconnect = at.ordered(("reconnect_min", &raw.reconnect_min), ("reconnect_max", &raw.reconnect_max));
     let ((host, port), (reconnect_min, reconnect_max)) = (address?, reconnect?);
     Ok(Line {
-        host,
-        port,
         connect_timeout: connect_timeout?,
         connect_pause: connect_pause?,
         request_delay: request_delay?,
         reconnect_min,
         reconnect_max,
+        ..Line::tcp(host, port)
     })
 }
 

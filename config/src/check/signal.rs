@@ -36,14 +36,11 @@ pub(crate) fn signal(
         fits(raw, address, layout, limits, at)?;
     }
     Ok(Signal {
-        name: name?,
-        address: address?,
-        layout: layout?,
         scale: scale?,
         clamp: clamp?,
         no_value: no_value?,
         unit: unit?,
-        poll: poll?,
+        ..Signal::new(name?, address?, layout?, poll?)
     })
 }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use lineside_protocols::modbus::decode::Raw;
 use lineside_protocols::modbus::plan::Request;
-use lineside_protocols::modbus::settings::{Line, Table};
+use lineside_protocols::modbus::settings::{Line, Table, Transport};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_modbus::client::{Client as _, Context, tcp};
@@ -20,7 +20,7 @@ use tokio_modbus::slave::{Slave, SlaveContext as _};
 use tokio_modbus::{Error, ProtocolError, Response};
 
 use crate::failure::Failure;
-use crate::transport::{Observed, Transport};
+use crate::transport::{self, Observed};
 
 /// MBAP header, function and byte count, or exception code (Modbus Messaging on TCP/IP 1.0b, 3.1.3).
 const BYTES_BEFORE_DATA: usize = 9;
@@ -55,7 +55,7 @@ impl Connection {
         if !line.connect_pause.is_zero() {
             sleep(line.connect_pause).await;
         }
-        let (transport, socket) = Transport::new(stream, number);
+        let (transport, socket) = transport::Transport::new(stream, number);
         Ok(Connection {
             context: tcp::attach(transport),
             socket,
@@ -120,7 +120,10 @@ impl Connection {
 }
 
 async fn connect(line: &Line) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect((line.host.as_str(), line.port)).await?;
+    let (Transport::Tcp(at) | Transport::RtuOverTcp(at)) = &line.transport else {
+        return Err(io::Error::from(ErrorKind::Unsupported));
+    };
+    let stream = TcpStream::connect((at.host.as_str(), at.port)).await?;
     stream.set_nodelay(true)?;
     Ok(stream)
 }

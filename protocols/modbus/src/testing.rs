@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use lineside_protocols::clock::BootMillis;
 use lineside_protocols::modbus::plan::plan;
-use lineside_protocols::modbus::settings::{Address, Device, Layout, Limits, Line, Order16, Overrun, Signal, Table};
+use lineside_protocols::modbus::settings::{Address, Device, Layout, Line, Order16, Signal, Table};
 use lineside_protocols::name::Name;
 use lineside_protocols::sample::{Quality, Reason, Sample, Scan, SignalIndex, Value};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -237,38 +237,17 @@ pub(crate) fn run(devices: Vec<Device>) -> Running {
 /// Unit 1 of the line at `address`, polled each 20 ms, quick to give up and to come back.
 pub(crate) fn device(address: SocketAddr, signals: Vec<Signal>) -> Device {
     let name: Name = "press-7".parse().unwrap();
-    Device {
-        asset: name.clone(),
-        name,
-        line: Line {
-            host: address.ip().to_string(),
-            port: address.port(),
-            connect_timeout: Duration::from_secs(3),
-            connect_pause: Duration::ZERO,
-            request_delay: Duration::ZERO,
-            reconnect_min: Duration::from_millis(10),
-            reconnect_max: Duration::from_millis(40),
-        },
-        unit: 1,
-        timeout: Duration::from_millis(200),
-        overrun: Overrun::Skip,
-        limits: Limits::default(),
-        signals,
-    }
+    let line = Line {
+        reconnect_min: Duration::from_millis(10),
+        reconnect_max: Duration::from_millis(40),
+        ..Line::tcp(address.ip().to_string(), address.port())
+    };
+    Device { timeout: Duration::from_millis(200), ..Device::new(name, line, 1, signals) }
 }
 
 pub(crate) fn signal(table: Table, offset: u16) -> Signal {
     let layout = if table.is_bits() { Layout::Coil } else { Layout::U16(Order16::AB) };
-    Signal {
-        name: "pressure".parse().unwrap(),
-        address: Address { table, offset },
-        layout,
-        scale: None,
-        clamp: None,
-        no_value: Vec::new(),
-        unit: None,
-        poll: Duration::from_millis(20),
-    }
+    Signal::new("pressure".parse().unwrap(), Address { table, offset }, layout, Duration::from_millis(20))
 }
 
 pub(crate) fn holding(offset: u16) -> Signal {

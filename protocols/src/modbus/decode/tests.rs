@@ -9,16 +9,8 @@ use super::*;
 use crate::modbus::settings::{Address, Table};
 
 fn signal(layout: Layout) -> Signal {
-    Signal {
-        name: "pressure".parse().unwrap(),
-        address: Address { table: Table::HoldingRegister, offset: 0 },
-        layout,
-        scale: None,
-        clamp: None,
-        no_value: Vec::new(),
-        unit: None,
-        poll: Duration::from_secs(1),
-    }
+    let address = Address { table: Table::HoldingRegister, offset: 0 };
+    Signal::new("pressure".parse().unwrap(), address, layout, Duration::from_secs(1))
 }
 
 fn decode(signal: &Signal, registers: &[u16]) -> Sample {

@@ -5,29 +5,19 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::*;
-use crate::modbus::settings::{Address, Layout, Line, Order16, Order32, Order64, Overrun};
+use crate::modbus::settings::{Address, Layout, Line, Order16, Order32, Order64};
 
 const LAYOUTS: [Layout; 3] = [Layout::U16(Order16::AB), Layout::F32(Order32::CDAB), Layout::U64(Order64::ABCDEFGH)];
 
 fn device(limits: Limits, signals: Vec<Signal>) -> Device {
     let name: crate::name::Name = "press-7".parse().unwrap();
-    let line = Line {
-        host: "10.1.1.7".into(),
-        port: 502,
-        connect_timeout: Duration::from_secs(3),
-        connect_pause: Duration::ZERO,
-        request_delay: Duration::ZERO,
-        reconnect_min: Duration::from_millis(500),
-        reconnect_max: Duration::from_secs(30),
-    };
-    let timeout = Duration::from_secs(1);
-    Device { asset: name.clone(), name, line, unit: 1, timeout, overrun: Overrun::Skip, limits, signals }
+    Device { limits, ..Device::new(name, Line::tcp("10.1.1.7", 502), 1, signals) }
 }
 
 fn signal(table: Table, offset: u16, layout: Layout, poll: Duration) -> Signal {
     let name = "pressure".parse().unwrap();
     let address = Address { table, offset };
-    Signal { name, address, layout, scale: None, clamp: None, no_value: Vec::new(), unit: None, poll }
+    Signal::new(name, address, layout, poll)
 }
 
 fn holding(offset: u16, layout: Layout) -> Signal {
