@@ -21,11 +21,35 @@ use std::time::Duration;
 use lineside_protocols::backoff::Backoff;
 use lineside_protocols::modbus::decode::Raw;
 use lineside_protocols::modbus::plan::Request;
-use lineside_protocols::modbus::settings::Line;
+use lineside_protocols::modbus::settings::{AfterException, Line};
 use tokio::time::{Instant, timeout_at};
 
 use crate::connection::Connection;
 use crate::failure::Failure;
+
+/// One request to one unit, and what is made of its answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ask<'a> {
+    pub(crate) unit: u8,
+    pub(crate) request: &'a Request,
+    /// Longest wait for the answer, counted from the sending.
+    pub(crate) limit: Duration,
+    /// Whether the answer must bear the unit that was asked.
+    pub(crate) check_unit: bool,
+    /// Whether the request behind an exception 02 of this unit is sent twice.
+    pub(crate) after_exception: AfterException,
+}
+
+/// What a line has seen that was nobody's reading, since it was made. Shown per line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counters {
+    /// Frames that were well formed and fitted no request in flight: late, double, of another unit or function.
+    pub(crate) stray: u64,
+    /// Answers and streams that could not be Modbus: a wrong checksum, length, header or byte count.
+    pub(crate) broken: u64,
+    /// Connections after the first.
+    pub(crate) reopened: u64,
+}
 
 pub(crate) struct Link {
     line: Arc<Line>,
@@ -60,9 +84,11 @@ impl Link {
     ///
     /// # Errors
     /// Why there are no values. [`Failure::Connect`] at once while the next attempt is not due.
-    pub(crate) async fn read(&mut self, unit: u8, request: &Request, limit: Duration) -> Result<Raw, Failure> {
-        let connection = self.connection(limit).await?;
-        let result = connection.read(unit, request, limit).await;
+    pub(crate) async fn read(&mut self, ask: &Ask<'_>) -> Result<Raw, Failure> {
+        // These come with framing of our own.
+        let _ = (ask.check_unit, ask.after_exception);
+        let connection = self.connection(ask.limit).await?;
+        let result = connection.read(ask.unit, ask.request, ask.limit).await;
         if connection.has_answered() {
             self.backoff.reset();
         }
@@ -72,6 +98,31 @@ impl Link {
             self.close(failure);
         }
         result
+    }
+
+    /// Asks all of them, at most `pipeline` at once where the line can tell their answers apart (Modbus TCP; at most
+    /// 8), else one after the other. The results are in the order of `asks`.
+    #[expect(dead_code, reason = "the poller asks one after the other so far")]
+    pub(crate) async fn read_many(&mut self, asks: &[Ask<'_>], pipeline: u8) -> Vec<Result<Raw, Failure>> {
+        let _ = pipeline;
+        let mut results = Vec::with_capacity(asks.len());
+        for ask in asks {
+            results.push(self.read(ask).await);
+        }
+        results
+    }
+
+    /// Whether an answer of `unit` came too late since this was last asked: the unit lives, though slowly.
+    #[expect(dead_code, reason = "the poller takes it for life")]
+    pub(crate) fn heard(&mut self, unit: u8) -> bool {
+        let _ = unit;
+        false
+    }
+
+    /// What was seen so far.
+    #[expect(dead_code, reason = "the poller shows them")]
+    pub(crate) fn counters(&self) -> Counters {
+        Counters::default()
     }
 
     /// Carries an attempt to connect to its end; waits for ever where there is none. Safe to drop at any time.
