@@ -65,6 +65,12 @@ impl Decoder {
         }
     }
 
+    /// The decoder of raw values, that knows nothing of a signal's scale, bounds and "no value".
+    #[must_use]
+    pub fn of_layout(layout: Layout, timezone: TimeZone) -> Self {
+        Decoder { layout, timezone, no_value: NoValues::None, scaling: None, clamp: None }
+    }
+
     /// The sample at the entry `at` of `raw`.
     ///
     /// Total: entries that are missing give `modbus:frame`, entries of the other kind `decode:type`.
