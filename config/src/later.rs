@@ -5,22 +5,6 @@ use crate::problem::Fault;
 
 /// Protocols of a device.
 pub(crate) const PROTOCOLS: [&str; 6] = ["modbus-rtu", "modbus-rtu-tcp", "modbus-ascii", "modbus-tls", "opcua", "mqtt"];
-/// Types of a Modbus signal.
-pub(crate) const TYPES: [&str; 11] = [
-    "bcd16",
-    "bcd32",
-    "bcd64",
-    "mod10k-32",
-    "mod10k-48",
-    "mod10k-64",
-    "string",
-    "epoch-s",
-    "epoch-ms",
-    "bcd-time-6",
-    "bcd-time-8",
-];
-/// Orders of a Modbus signal.
-pub(crate) const ORDERS: [&str; 2] = ["high-first", "low-first"];
 
 #[rustfmt::skip]
 const DEVICE: [&str; 43] = [
@@ -32,19 +16,7 @@ const DEVICE: [&str; 43] = [
     "publishing", "queue_size", "discard", "keep_alive", "watchdog", "session_timeout", "node_retry", "verify",
     "auth_retry", "max_nodes_per_read", "max_items_per_call", "max_array_length",
 ];
-const SIGNAL: [&str; 11] = [
-    "length",
-    "layout",
-    "encoding",
-    "trim",
-    "timezone",
-    "deadband",
-    "on_change",
-    "min_interval",
-    "max_interval",
-    "node",
-    "mode",
-];
+const SIGNAL: [&str; 6] = ["deadband", "on_change", "min_interval", "max_interval", "node", "mode"];
 
 /// Whether a later version knows this key of this section.
 pub(crate) fn knows(section: &str, key: &str) -> bool {

@@ -147,7 +147,8 @@ pub fn load(path: &Path) -> Result<Config, Problems> {
     str::from_utf8(&bytes).map_or_else(|e| Err(not_utf8(&bytes, e.valid_up_to(), path)), |text| parse(text, path))
 }
 
-/// Checks `text` as the content of `path`, whose directory relative paths in it are relative to. Nothing is read.
+/// Checks `text` as the content of `path`, whose directory relative paths in it are relative to. Nothing is read
+/// but the time zones that it names.
 ///
 /// # Errors
 /// All [`Problems`] of the text.

@@ -84,8 +84,6 @@ const CASES: &[Case] = &[
     case("later key", SIGNAL, "deadband = 0.5"),
     case("later secret", DEVICE, "password = \"hunter2\""),
     case("later protocol: one problem for the device", DEVICE, "protocol = \"opcua\"\nendpoint = \"opc.tcp://x\"\n-address"),
-    case("later type", SIGNAL, "type = \"bcd16\""),
-    case("later order", SIGNAL, "order = \"high-first\""),
     // Values
     case("wrong type: integer for a duration", DEVICE, "poll = 1000"),
     case("wrong type: text for an integer", DEVICE, "unit = \"1\""),
@@ -162,6 +160,38 @@ const CASES: &[Case] = &[
     case("bit without bool", SIGNAL, "bit = 3"),
     case("bit of a coil", SIGNAL, "register = \"coil:0\"\nbit = 3"),
     case("bool without bit", SIGNAL, "type = \"bool\""),
+    // Digits, texts, times
+    case("mb04 order missing: mod10k", SIGNAL, "type = \"mod10k-48\""),
+    case("mb04 order of bytes for mod10k", SIGNAL, "type = \"mod10k-32\"\norder = \"CDAB\""),
+    case("mb04 order of registers for u32", SIGNAL, "type = \"u32\"\norder = \"low-first\""),
+    case("mb04 order of bytes for a BCD time", SIGNAL, "type = \"bcd-time-8\"\norder = \"ABCDEFGH\""),
+    case("mb03 digits beyond the table", SIGNAL, "register = \"holding:65534\"\ntype = \"mod10k-48\"\norder = \"high-first\""),
+    case("mb03 text beyond the table", SIGNAL, "register = \"input:65530\"\ntype = \"string\"\nlength = 8"),
+    case("mb03 text wider than a request", SIGNAL, "[[device]]\nname = \"d\"\nprotocol = \"modbus-tcp\"\naddress = \"x\"\nmax_registers = 8\nsignal = [{name = \"a\", register = \"input:0\", type = \"string\", length = 9}]"),
+    case("mb04 type on a bit table: text", SIGNAL, "register = \"coil:0\"\ntype = \"string\"\nlength = 2"),
+    case("mb04 length missing", SIGNAL, "type = \"string\""),
+    case("mb04 length beyond a request", SIGNAL, "type = \"string\"\nlength = 126"),
+    case("mb04 length of a number", SIGNAL, "type = \"u32\"\norder = \"ABCD\"\nlength = 2"),
+    case("mb04 layout of one register", SIGNAL, "layout = \"BA\""),
+    case("mb04 layout of a number", SIGNAL, "type = \"f32\"\norder = \"ABCD\"\nlayout = \"BA\""),
+    case("mb04 layout, with what was meant", SIGNAL, "type = \"string\"\nlength = 8\nlayout = \"char_low\""),
+    case("mb04 encoding, unknown", SIGNAL, "type = \"string\"\nlength = 8\nencoding = \"ebcdic\""),
+    case("mb04 encoding of a time", SIGNAL, "type = \"bcd-time-6\"\nencoding = \"ascii\""),
+    case("mb04 trim of a bit", SIGNAL, "register = \"coil:0\"\ntrim = \"both\""),
+    case("mb04 order of a text", SIGNAL, "type = \"string\"\nlength = 8\norder = \"BA\""),
+    case("mb04 bit of a text", SIGNAL, "type = \"string\"\nlength = 8\nbit = 3"),
+    case("mb04 two texts that overlap", SIGNAL, "type = \"string\"\nlength = 8\n[[device.signal]]\nname = \"batch\"\nregister = \"holding:7\"\ntype = \"string\"\nlength = 8"),
+    case("mb04 a text inside another", SIGNAL, "type = \"string\"\nlength = 8\n[[device.signal]]\nname = \"batch\"\nreference = 40001\ntype = \"string\"\nlength = 4"),
+    case("mb04 time zone, with what was meant", SIGNAL, "type = \"bcd-time-6\"\ntimezone = \"Europe/Berlim\""),
+    case("mb04 time zone, unknown", SIGNAL, "type = \"epoch-s\"\norder = \"ABCD\"\ntimezone = \"Stuttgart\""),
+    case("mb04 time zone, offset", SIGNAL, "type = \"bcd-time-8\"\ntimezone = \"+1\""),
+    case("mb04 time zone of a number", SIGNAL, "timezone = \"UTC\""),
+    case("mb05 scale of a text", SIGNAL, "type = \"string\"\nlength = 8\nscale = 0.1"),
+    case("mb05 clamp of a time", SIGNAL, "type = \"epoch-s\"\norder = \"ABCD\"\nclamp = [0, 1]"),
+    case("mb05 offset of a time", SIGNAL, "type = \"epoch-s\"\norder = \"ABCD\"\noffset = 3600"),
+    case("mb05 no_value of a text", SIGNAL, "type = \"string\"\nlength = 8\nno_value = [0]"),
+    case("mb05 no_value beyond the digits' bits", SIGNAL, "type = \"bcd16\"\nno_value = [0x10000]"),
+    case("mb05 no_value below the digits", SIGNAL, "type = \"mod10k-48\"\norder = \"low-first\"\nno_value = [-1]"),
     case("scale 0", SIGNAL, "scale = 0"),
     case("scale not finite", SIGNAL, "scale = inf"),
     case("offset nan", SIGNAL, "offset = nan"),
@@ -239,6 +269,33 @@ fn problems(text: &str) -> Problems {
 #[test]
 fn the_base_has_no_problem() {
     assert_eq!(parse(BASE, Path::new(FILE)).err(), None);
+}
+
+/// Controls of the refusals about texts: what is next to them is accepted.
+#[test]
+fn mb04_texts_and_numbers_that_may_share_registers() {
+    let text = |register: &str, length: u8| format!("type = \"string\"\nregister = \"{register}\"\nlength = {length}");
+    for (first, second) in [
+        (text("holding:0", 8), text("holding:0", 8) + "\nencoding = \"latin-1\""),
+        (text("holding:0", 8), text("holding:8", 8)),
+        (text("holding:0", 8), text("input:4", 8)),
+        (text("holding:0", 8), "register = \"holding:4\"".to_owned()),
+        (
+            "register = \"holding:0\"\ntype = \"u32\"\norder = \"ABCD\"".to_owned(),
+            "register = \"holding:1\"".to_owned(),
+        ),
+        (
+            "register = \"holding:0\"\ntype = \"bcd16\"".to_owned(),
+            "register = \"holding:0\"\ntype = \"u16\"".to_owned(),
+        ),
+    ] {
+        let base = BASE.replace("register = \"holding:0\"\n", "");
+        let text = format!("{base}{first}\n[[device.signal]]\nname = \"other\"\n{second}\n");
+        assert_eq!(parse(&text, Path::new(FILE)).err(), None, "{first} and {second}");
+    }
+    let last = text("input:65528", 8);
+    let text = format!("{}{last}\n", BASE.replace("register = \"holding:0\"\n", ""));
+    assert_eq!(parse(&text, Path::new(FILE)).err(), None, "the last registers of the table");
 }
 
 #[test]

@@ -5,8 +5,12 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use jiff::tz::{Offset, TimeZone};
 use lineside_config::{Config, Device, MAX_SIGNALS, Problems, parse};
-use lineside_protocols::modbus::settings::{Layout, NoValue, Order16, Order32, Order64, Overrun, Scale, Table};
+use lineside_protocols::modbus::settings::{
+    Characters, Layout, NoValue, Order16, Order32, Order64, Overrun, Scale, Table, Text, TextEncoding, Trim, WordOrder,
+};
+use lineside_protocols::sample::Scalar;
 use lineside_protocols::uplink::{Encoding, KeySource};
 use proptest::prelude::*;
 
@@ -141,7 +145,39 @@ fn layout() -> impl Strategy<Value = Layout> {
         o64().prop_map(Layout::U64),
         o64().prop_map(Layout::I64),
         o64().prop_map(Layout::F64),
+        o16().prop_map(Layout::Bcd16),
+        o32().prop_map(Layout::Bcd32),
+        o64().prop_map(Layout::Bcd64),
+        words().prop_map(Layout::Mod10k32),
+        words().prop_map(Layout::Mod10k48),
+        words().prop_map(Layout::Mod10k64),
+        o32().prop_map(Layout::EpochS),
+        o64().prop_map(Layout::EpochMs),
+        words().prop_map(Layout::BcdTime6),
+        words().prop_map(Layout::BcdTime8),
+        text().prop_map(Layout::Text),
     ]
+}
+
+fn words() -> impl Strategy<Value = WordOrder> {
+    prop_oneof![Just(WordOrder::HighFirst), Just(WordOrder::LowFirst)]
+}
+
+/// All of one length, so that at multiples of it no two overlap in part.
+const TEXT: u16 = 4;
+
+fn text() -> impl Strategy<Value = Text> {
+    use Characters::{AB, BA, High, Low};
+    use TextEncoding::{Ascii, Latin1, Utf8};
+    let characters = prop_oneof![Just(AB), Just(BA), Just(Low), Just(High)];
+    let encoding = prop_oneof![Just(Utf8), Just(Latin1), Just(Ascii)];
+    let trim = prop_oneof![Just(Trim::Both), Just(Trim::Nul), Just(Trim::Space), Just(Trim::None)];
+    (characters, encoding, trim).prop_map(|(characters, encoding, trim)| Text {
+        length: TEXT,
+        characters,
+        encoding,
+        trim,
+    })
 }
 
 fn signal() -> impl Strategy<Value = SignalCase> {
@@ -158,7 +194,8 @@ fn signal() -> impl Strategy<Value = SignalCase> {
                 (false, true) => Table::HoldingRegister,
                 (false, false) => Table::InputRegister,
             };
-            let number = !matches!(layout, Layout::Coil | Layout::Bit(..));
+            let number = layout.is_number();
+            let offset = if matches!(layout, Layout::Text(_)) { offset / TEXT * TEXT } else { offset };
             let (scale, clamp, no_value, poll) = extras;
             let (scale, clamp) = (scale.filter(|_| number), clamp.filter(|_| number));
             SignalCase {
@@ -224,6 +261,7 @@ impl Plant {
         for (read, written) in device.signals.iter().zip(&self.signals) {
             prop_assert_eq!((read.address.table, read.address.offset), (written.table, written.offset));
             prop_assert_eq!(read.layout, written.layout);
+            prop_assert_eq!(&read.timezone, &written.zone());
             prop_assert_eq!(read.scale, written.scale.map(|(factor, offset)| Scale { factor, offset }));
             prop_assert_eq!(read.clamp, written.clamp);
             prop_assert_eq!(read.poll, millis(written.poll.unwrap_or(1000)));
@@ -237,7 +275,37 @@ impl Plant {
     }
 }
 
+/// Without what is the default.
+fn write_text(text: Text) -> String {
+    let characters = match text.characters {
+        Characters::AB => "",
+        Characters::BA => "layout = \"BA\"\n",
+        Characters::Low => "layout = \"char-low\"\n",
+        Characters::High => "layout = \"char-high\"\n",
+    };
+    let encoding = match text.encoding {
+        TextEncoding::Utf8 => "",
+        TextEncoding::Latin1 => "encoding = \"latin-1\"\n",
+        TextEncoding::Ascii => "encoding = \"ascii\"\n",
+    };
+    let trim = match text.trim {
+        Trim::Both => "",
+        Trim::Nul => "trim = \"nul\"\n",
+        Trim::Space => "trim = \"space\"\n",
+        Trim::None => "trim = \"none\"\n",
+    };
+    format!("length = {}\n{characters}{encoding}{trim}", text.length)
+}
+
 impl SignalCase {
+    /// Every second time has a zone of its own.
+    fn zone(&self) -> TimeZone {
+        match self.layout.raw_type() {
+            Scalar::Time if self.offset % 2 == 1 => TimeZone::fixed(Offset::constant(-3)),
+            _ => TimeZone::UTC,
+        }
+    }
+
     fn write(&self) -> String {
         let number = u32::from(self.offset) + 1;
         let table = match self.table {
@@ -253,11 +321,25 @@ impl SignalCase {
         let order = match self.layout {
             Layout::Coil => String::new(),
             Layout::Bit(_, order) | Layout::U16(order) | Layout::I16(order) => format!("{order:?}"),
+            Layout::Bcd16(order) => format!("{order:?}"),
             Layout::U32(order) | Layout::I32(order) | Layout::F32(order) => format!("{order:?}"),
+            Layout::Bcd32(order) | Layout::EpochS(order) => format!("{order:?}"),
             Layout::U64(order) | Layout::I64(order) | Layout::F64(order) => format!("{order:?}"),
+            Layout::Bcd64(order) | Layout::EpochMs(order) => format!("{order:?}"),
+            Layout::Mod10k32(order) | Layout::Mod10k48(order) | Layout::Mod10k64(order) => order.to_string(),
+            // What is left out is the default.
+            Layout::BcdTime6(WordOrder::HighFirst) | Layout::BcdTime8(WordOrder::HighFirst) => String::new(),
+            Layout::BcdTime6(order) | Layout::BcdTime8(order) => order.to_string(),
+            Layout::Text(_) => String::new(),
         };
-        let kind = lineside_protocols::sample::ValueType::from(self.layout.raw_type());
-        text += &format!("type = \"{kind}\"\n");
+        text += &format!("type = \"{}\"\n", self.layout.name());
+        if let Layout::Text(written) = self.layout {
+            text += &write_text(written);
+        }
+        match self.zone() {
+            zone if zone == TimeZone::UTC => {}
+            _ => text += "timezone = \"-03:00\"\n",
+        }
         if let Layout::Bit(bit, _) = self.layout {
             text += &format!("bit = {bit}\n");
         }

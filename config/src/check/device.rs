@@ -6,7 +6,7 @@ use lineside_protocols::modbus::settings::{Device, Limits, Line, Signal};
 use lineside_protocols::name::Name;
 
 use super::plant::Plant;
-use super::{Section, signal, span};
+use super::{Section, layout, signal, span};
 use crate::problem::{Checked, Report, Reported};
 use crate::raw;
 use crate::shape::named;
@@ -127,5 +127,7 @@ fn signals(
             (Ok(_), Err(_)) => {}
         }
     }
-    signals
+    let signals = signals?;
+    layout::texts_apart(raw_signals, &signals, at)?;
+    Ok(signals)
 }

@@ -3,6 +3,7 @@
 //! cannot disagree. What must fit together between keys is in [`crate::check`].
 
 pub(crate) mod field;
+pub(crate) mod layout;
 pub(crate) mod network;
 pub(crate) mod number;
 pub(crate) mod pin;
@@ -10,7 +11,7 @@ pub(crate) mod quantity;
 pub(crate) mod register;
 pub(crate) mod text;
 
-use lineside_protocols::modbus::settings::{MAX_BITS, MAX_REGISTERS, Overrun};
+use lineside_protocols::modbus::settings::{Characters, MAX_BITS, MAX_REGISTERS, Overrun, TextEncoding, Trim};
 use lineside_protocols::uplink::Encoding;
 use schemars::generate::SchemaSettings;
 use schemars::transform::{RecursiveTransform, Transform};
@@ -19,11 +20,12 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use field::Field;
+use layout::{Order, Type, Zone};
 use network::{HostPort, HttpsUrl, SourceAddress};
 use number::{Bounds, Integer, Number, Switch};
 use pin::Pins;
 use quantity::{GIB, H, Interval, IntervalOrOff, KIB, MIB, MIN, Rate, S, Size, TIB};
-use register::{NoValues, Order, Protocol, Reference, Register, Type};
+use register::{NoValues, Protocol, Reference, Register};
 use text::{FilePath, Identifier, KeyFile, OneOf, Place, Unit};
 
 /// The version of the file format that is read.
@@ -225,10 +227,23 @@ pub(crate) struct Signal {
     /// The type of the raw value. Without it: `u16`, of a coil or discrete input `bool`.
     #[serde(rename = "type")]
     pub(crate) kind: Option<Field<OneOf<Type>>>,
-    /// The order of the bytes, `A` the most significant. Needed above 16 bits, where devices differ; else `AB`.
+    /// The order of the bytes, `A` the most significant, or of the registers. Needed above 16 bits, where devices
+    /// differ; else `AB`, of BCD times `high-first`.
     pub(crate) order: Option<Field<OneOf<Order>>>,
     /// The bit of a register that is the value, 0 the least significant; with type `bool`.
     pub(crate) bit: Option<Field<Integer<0, 15>>>,
+    /// The registers of a `string`.
+    pub(crate) length: Option<Field<Integer<1, MAX_REGISTERS>>>,
+    /// Where the registers of a `string` have their characters: two, the first high (`AB`, also without this key) or low
+    /// (`BA`), or one, in the low or the high byte.
+    pub(crate) layout: Option<Field<OneOf<Characters>>>,
+    /// What the bytes of a `string` stand for. Without it: `utf-8`.
+    pub(crate) encoding: Option<Field<OneOf<TextEncoding>>>,
+    /// What is not part of a `string`: from the first NUL on (`nul`), spaces at both ends (`space`), or both, also
+    /// without this key.
+    pub(crate) trim: Option<Field<OneOf<Trim>>>,
+    /// What the device's clock shows, for times. Without it: UTC. A time of day that the zone skips or has twice is bad.
+    pub(crate) timezone: Option<Field<Zone>>,
     /// The value is the raw value × `scale` + `offset`, of type `f64`; 1 and 0 change nothing, not even the type.
     #[serde(default = "Number::<false>::of::<1>")]
     pub(crate) scale: Field<Number<false>>,

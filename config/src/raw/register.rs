@@ -1,5 +1,5 @@
-//! Values of a Modbus signal: where it lies and how it is laid out. What must fit together is in
-//! [`crate::check::signal`].
+//! Values of a Modbus signal: where it lies, and what it never is. How it is laid out is in [`super::layout`], what must
+//! fit together in [`crate::check::signal`].
 
 use lineside_protocols::modbus::settings::{Address, AddressError, NoValue};
 use schemars::{Schema, json_schema};
@@ -109,67 +109,4 @@ impl Choice for Protocol {
     const ALL: &'static [(&'static str, Self)] = &[("modbus-tcp", Protocol::ModbusTcp)];
     const LATER: &'static [&'static str] = &later::PROTOCOLS;
     const WHAT: &'static str = "a protocol";
-}
-
-/// The type of a raw value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Type {
-    Bool,
-    U16,
-    I16,
-    U32,
-    I32,
-    U64,
-    I64,
-    F32,
-    F64,
-}
-
-impl Choice for Type {
-    const ALL: &'static [(&'static str, Self)] = &[
-        ("bool", Type::Bool),
-        ("u16", Type::U16),
-        ("i16", Type::I16),
-        ("u32", Type::U32),
-        ("i32", Type::I32),
-        ("u64", Type::U64),
-        ("i64", Type::I64),
-        ("f32", Type::F32),
-        ("f64", Type::F64),
-    ];
-    const LATER: &'static [&'static str] = &later::TYPES;
-    const WHAT: &'static str = "a type";
-}
-
-/// The order of the bytes of a raw value, `A` the most significant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::upper_case_acronyms, reason = "the field's own way to write a byte order")]
-pub(crate) enum Order {
-    AB,
-    BA,
-    ABCD,
-    CDAB,
-    BADC,
-    DCBA,
-    ABCDEFGH,
-    GHEFCDAB,
-    BADCFEHG,
-    HGFEDCBA,
-}
-
-impl Choice for Order {
-    const ALL: &'static [(&'static str, Self)] = &[
-        ("AB", Order::AB),
-        ("BA", Order::BA),
-        ("ABCD", Order::ABCD),
-        ("CDAB", Order::CDAB),
-        ("BADC", Order::BADC),
-        ("DCBA", Order::DCBA),
-        ("ABCDEFGH", Order::ABCDEFGH),
-        ("GHEFCDAB", Order::GHEFCDAB),
-        ("BADCFEHG", Order::BADCFEHG),
-        ("HGFEDCBA", Order::HGFEDCBA),
-    ];
-    const LATER: &'static [&'static str] = &later::ORDERS;
-    const WHAT: &'static str = "a byte order";
 }

@@ -3,5 +3,6 @@
 
 pub mod decode;
 pub mod frame;
+pub mod guess;
 pub mod plan;
 pub mod settings;

@@ -6,7 +6,14 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::modbus::settings::{Address, Table};
+use crate::modbus::settings::{
+    Address, Characters, NoValue, Order16, Order32, Order64, Scale, Table, Text, TextEncoding, Trim, WordOrder,
+};
+
+mod digits;
+mod scaling;
+mod text;
+mod time;
 
 fn signal(layout: Layout) -> Signal {
     let address = Address { table: Table::HoldingRegister, offset: 0 };
@@ -22,7 +29,7 @@ fn value(layout: Layout, registers: &[u16]) -> Value {
 }
 
 #[test]
-fn every_order_of_every_type_by_hand() {
+fn mb04_every_order_of_every_type_by_hand() {
     use Layout::*;
     use Order16::*;
     use Order32::*;
@@ -78,7 +85,7 @@ const ORDERS64: [Order64; 4] = [Order64::ABCDEFGH, Order64::GHEFCDAB, Order64::B
 
 proptest! {
     #[test]
-    fn what_is_encoded_by_the_letters_of_its_order_is_decoded(u: u16, v: u32, w: u64, bit in 0u8..16) {
+    fn mb04_what_is_encoded_by_the_letters_of_its_order_is_decoded(u: u16, v: u32, w: u64, bit in 0u8..16) {
         for order in [Order16::AB, Order16::BA] {
             let sent = registers(&format!("{order:?}"), &u.to_be_bytes());
             prop_assert_eq!(value(Layout::U16(order), &sent), Value::U16(u));
@@ -103,71 +110,81 @@ proptest! {
         }
     }
 
-    /// The true result, as a decimal number put together from whole numbers, is what the sample prints.
     #[test]
-    fn decimal_scaling_is_exact(raw: i32, factor in 1i64..100_000, offset in -1_000_000i64..1_000_000, places in 0usize..7) {
-        let decimal = |n: i128| -> f64 {
-            let digits = format!("{:0width$}", n.unsigned_abs(), width = places + 1);
-            let (whole, fraction) = digits.split_at(digits.len() - places);
-            format!("{}{whole}.{fraction}0", if n < 0 { "-" } else { "" }).parse().unwrap()
-        };
-        let scale = Scale { factor: decimal(factor.into()), offset: decimal(offset.into()) };
-        let signal = Signal { scale: Some(scale), ..signal(Layout::I32(Order32::ABCD)) };
-        let expected = decimal(i128::from(raw) * i128::from(factor) + i128::from(offset));
-        let sent = registers("ABCD", &raw.to_be_bytes());
-        prop_assert_eq!(decode(&signal, &sent), Sample::good(Value::F64(expected)));
-    }
-
-    #[test]
-    fn nothing_panics(layout in any_layout(), registers: Vec<u16>, at: usize, low: f64, high: f64, factor: f64) {
-        let scale = Some(Scale { factor, offset: low });
+    fn mb04_nothing_panics_and_what_is_good_is_of_its_type(
+        layout in any_layout(), registers: Vec<u16>, at: usize, low: f64, high: f64, factor: f64,
+    ) {
         let no_value = vec![NoValue::Float(high), NoValue::Integer(-1)];
-        let signal = Signal { scale, clamp: Some((low, high)), no_value, ..signal(layout) };
-        let plain = Signal { scale: None, ..signal.clone() };
-        for decoder in [Decoder::new(&signal), Decoder::new(&plain)] {
-            let _ = decoder.decode(&Raw::Registers(registers.clone()), at % 8);
-            let _ = decoder.decode(&Raw::Bits(vec![true]), at % 2);
+        let number = layout.is_number();
+        let (scale, clamp) = (Some(Scale { factor, offset: low }).filter(|_| number), Some((low, high)));
+        let signal = Signal { scale, clamp: clamp.filter(|_| number), no_value, ..signal(layout) };
+        for signal in [Signal { scale: None, ..signal.clone() }, signal] {
+            let decoder = Decoder::new(&signal);
+            for raw in [Raw::Registers(registers.clone()), Raw::Bits(vec![true])] {
+                let sample = decoder.decode(&raw, at % 8);
+                prop_assert!(is_declared(&signal, &sample), "{:?}", sample);
+            }
         }
     }
 }
 
 fn any_layout() -> impl Strategy<Value = Layout> {
-    (0usize..10, 0usize..4, any::<u8>()).prop_map(|(kind, order, bit)| match kind {
-        0 => Layout::Coil,
-        1 => Layout::Bit(bit, Order16::BA),
-        2 => Layout::U16(Order16::AB),
-        3 => Layout::I16(Order16::AB),
-        4 => Layout::U32(ORDERS32[order]),
-        5 => Layout::I32(ORDERS32[order]),
-        6 => Layout::U64(ORDERS64[order]),
-        7 => Layout::I64(ORDERS64[order]),
-        8 => Layout::F32(ORDERS32[order]),
-        _ => Layout::F64(ORDERS64[order]),
+    let text = (0u16..200, 0usize..4, 0usize..3, 0usize..4).prop_map(|(length, characters, encoding, trim)| Text {
+        length,
+        characters: [Characters::AB, Characters::BA, Characters::Low, Characters::High][characters],
+        encoding: [TextEncoding::Utf8, TextEncoding::Latin1, TextEncoding::Ascii][encoding],
+        trim: [Trim::Both, Trim::Nul, Trim::Space, Trim::None][trim],
+    });
+    (0usize..20, 0usize..4, any::<u8>(), text).prop_map(|(kind, order, bit, text)| {
+        let words = [WordOrder::HighFirst, WordOrder::LowFirst][order % 2];
+        match kind {
+            0 => Layout::Coil,
+            1 => Layout::Bit(bit, Order16::BA),
+            2 => Layout::U16(Order16::AB),
+            3 => Layout::I16(Order16::AB),
+            4 => Layout::U32(ORDERS32[order]),
+            5 => Layout::I32(ORDERS32[order]),
+            6 => Layout::U64(ORDERS64[order]),
+            7 => Layout::I64(ORDERS64[order]),
+            8 => Layout::F32(ORDERS32[order]),
+            9 => Layout::F64(ORDERS64[order]),
+            10 => Layout::Bcd16(Order16::BA),
+            11 => Layout::Bcd32(ORDERS32[order]),
+            12 => Layout::Bcd64(ORDERS64[order]),
+            13 => Layout::Mod10k32(words),
+            14 => Layout::Mod10k48(words),
+            15 => Layout::Mod10k64(words),
+            16 => Layout::EpochS(ORDERS32[order]),
+            17 => Layout::EpochMs(ORDERS64[order]),
+            18 => [Layout::BcdTime6(words), Layout::BcdTime8(words)][usize::from(bit % 2)],
+            _ => Layout::Text(text),
+        }
     })
 }
 
-fn scaled(raw: u16, factor: f64, offset: f64) -> String {
-    let scale = Some(Scale { factor, offset });
-    let signal = Signal { scale, ..signal(Layout::U16(Order16::AB)) };
-    match decode(&signal, &[raw]).value() {
-        Some(Value::F64(x)) => x.to_string(),
-        other => panic!("{other:?}"),
-    }
+/// What is good is of the type that the catalogue declares.
+fn is_declared(signal: &Signal, sample: &Sample) -> bool {
+    use crate::sample::Scalar;
+    let found = match sample.value() {
+        None => return true,
+        Some(Value::Bool(_)) => Scalar::Bool,
+        Some(Value::U16(_)) => Scalar::U16,
+        Some(Value::I16(_)) => Scalar::I16,
+        Some(Value::U32(_)) => Scalar::U32,
+        Some(Value::I32(_)) => Scalar::I32,
+        Some(Value::U64(_)) => Scalar::U64,
+        Some(Value::I64(_)) => Scalar::I64,
+        Some(Value::F32(_)) => Scalar::F32,
+        Some(Value::F64(_)) => Scalar::F64,
+        Some(Value::String(_)) => Scalar::String,
+        Some(Value::Time(_)) => Scalar::Time,
+        Some(_) => return false,
+    };
+    found == signal.value_type()
 }
 
 #[test]
-fn a_scaled_value_prints_as_a_person_writes_it() {
-    assert_eq!(scaled(3, 0.1, 0.0), "0.3");
-    assert_eq!(scaled(300, 1.0, -273.15), "26.85");
-    assert_eq!(scaled(0, -0.1, 0.0), "0");
-    assert_eq!(scaled(7, 1000.0, 0.5), "7000.5");
-    assert_eq!(scaled(65535, 1e-7, 0.0), "0.0065535");
-    assert_eq!(scaled(2, 1e300, 0.0), (2e300).to_string(), "too long to be decimal: plain floating point");
-    assert_eq!(scaled(1, 0.015_259_021_896_696_4, 0.0), "0.0152590218966964");
-}
-
-#[test]
-fn no_value_is_compared_as_the_device_sends_it() {
+fn mb05_no_value_is_compared_as_the_device_sends_it() {
     let bad = Sample::bad(Reason::NoValue);
     let no = |layout, no_value: NoValue| Signal { no_value: vec![no_value], ..signal(layout) };
     let (i16, f32) = (Layout::I16(Order16::AB), Layout::F32(Order32::ABCD));
@@ -184,7 +201,7 @@ fn no_value_is_compared_as_the_device_sends_it() {
 }
 
 #[test]
-fn what_is_clamped_is_uncertain_and_keeps_its_type() {
+fn mb05_what_is_clamped_is_uncertain_and_keeps_its_type() {
     let clamped = |layout| Signal { clamp: Some((-5.5, 100.0)), ..signal(layout) };
     let (u16, i16, f32) = (Layout::U16(Order16::AB), Layout::I16(Order16::AB), Layout::F32(Order32::ABCD));
     let float = |x: f32| registers("ABCD", &x.to_be_bytes());
@@ -197,7 +214,7 @@ fn what_is_clamped_is_uncertain_and_keeps_its_type() {
 }
 
 #[test]
-fn what_does_not_fit_is_bad() {
+fn mb04_what_does_not_fit_is_bad() {
     let u32 = Decoder::new(&signal(Layout::U32(Order32::ABCD)));
     let coil = Decoder::new(&signal(Layout::Coil));
     assert_eq!(u32.decode(&Raw::Registers(vec![1, 2]), 1), Sample::bad(Reason::ModbusFrame));

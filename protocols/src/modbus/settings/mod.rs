@@ -4,8 +4,11 @@
 mod address;
 mod layout;
 mod line;
+mod text;
 
 use std::time::Duration;
+
+use jiff::tz::TimeZone;
 
 use crate::name::Name;
 use crate::report::Reporting;
@@ -14,13 +17,14 @@ use crate::sample::Scalar;
 pub use address::{Address, AddressError, Table};
 pub use layout::{Layout, Order16, Order32, Order64};
 pub use line::{Host, Line, Parity, Serial, Transport};
+pub use text::{Characters, Text, TextEncoding, Trim, WordOrder};
 
 /// Most registers in one request (Modbus Application Protocol 1.1b3, 6.3 and 6.4).
 pub const MAX_REGISTERS: u16 = 125;
 /// Most coils or discrete inputs in one request (Modbus Application Protocol 1.1b3, 6.1 and 6.2).
 pub const MAX_BITS: u16 = 2000;
 
-/// `value = raw * factor + offset`; the result is an `f64`.
+/// `value = raw * factor + offset`; the result is an `f64`: of a raw integer the one next to the exact result in decimal.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Scale {
     /// Finite and not 0.
@@ -32,7 +36,8 @@ pub struct Scale {
 /// A raw value that means "no value".
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum NoValue {
-    /// This raw integer (of an integer type).
+    /// This raw integer (of an integer type). Of BCD and Mod10k it is the number that the digits say, or, beyond the
+    /// largest of these, the bits of all registers: 65535 is `0xFFFF` of a `bcd16`.
     Integer(i128),
     /// This raw floating-point number; NaN never equals, and is bad without being listed.
     Float(f64),
@@ -47,7 +52,9 @@ pub struct Signal {
     pub address: Address,
     /// How it is laid out; a [`Layout::Coil`] if and only if the table is of bits.
     pub layout: Layout,
-    /// Scaling, where configured.
+    /// What the device's clock shows; only times look at it. Default UTC.
+    pub timezone: TimeZone,
+    /// Scaling, where configured; of numbers only, as what follows.
     pub scale: Option<Scale>,
     /// Bounds of the value after scaling, low ≤ high.
     pub clamp: Option<(f64, f64)>,
@@ -66,7 +73,7 @@ impl Signal {
     #[must_use]
     pub fn new(name: Name, address: Address, layout: Layout, poll: Duration) -> Self {
         let (scale, clamp, no_value, unit, reporting) = (None, None, Vec::new(), None, Reporting::default());
-        Signal { name, address, layout, scale, clamp, no_value, unit, poll, reporting }
+        Signal { name, address, layout, timezone: TimeZone::UTC, scale, clamp, no_value, unit, poll, reporting }
     }
 
     /// The type of its readings: scaled values are `f64`, others keep the raw type.
