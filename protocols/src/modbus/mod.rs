@@ -2,5 +2,6 @@
 //! Who sends the requests is `protocols/modbus`.
 
 pub mod decode;
+pub mod load;
 pub mod plan;
 pub mod settings;
