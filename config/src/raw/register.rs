@@ -5,8 +5,6 @@ use lineside_protocols::modbus::settings::{Address, AddressError, NoValue};
 use schemars::{Schema, json_schema};
 
 use super::field::{Any, Leaf};
-use super::text::Choice;
-use crate::later;
 use crate::problem::Fault;
 
 /// Most raw values of one signal that mean "no value".
@@ -97,16 +95,4 @@ impl Leaf for NoValues {
         };
         list.iter().map(number).collect()
     }
-}
-
-/// The protocol of a device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Protocol {
-    ModbusTcp,
-}
-
-impl Choice for Protocol {
-    const ALL: &'static [(&'static str, Self)] = &[("modbus-tcp", Protocol::ModbusTcp)];
-    const LATER: &'static [&'static str] = &later::PROTOCOLS;
-    const WHAT: &'static str = "a protocol";
 }

@@ -4,5 +4,6 @@
 pub mod decode;
 pub mod frame;
 pub mod guess;
+pub mod load;
 pub mod plan;
 pub mod settings;
