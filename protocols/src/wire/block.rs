@@ -5,8 +5,8 @@
 //! ```
 //!
 //! Scans of the same columns become the rows of one grid, single readings one list. The list comes last.
-//! Scans come with the boot clock's time, and get the wall clock's when the block is sealed; single readings come with
-//! their source's. `ts` and `ta` are read by [`decode`](super::decode), and written as soon as a protocol gives a
+//! Scans and what is left of them come with the boot clock's time, and get the wall clock's when the block is sealed;
+//! readings of a source that has a clock come with its time. `ts` and `ta` are read by [`decode`](super::decode), and written as soon as a protocol gives a
 //! server's time (OPC UA).
 
 use std::collections::HashMap;
@@ -18,7 +18,7 @@ use super::json;
 use super::notice::{member, open};
 use super::table::{Row, Single, Values, write_grid, write_list};
 use crate::clock::{BootMillis, ClockOffset};
-use crate::sample::{Columns, Quality, Reading, Reason, Sample, Scan, UnixMillis};
+use crate::sample::{Columns, Quality, Reading, Reason, Sample, Scan, SignalIndex, UnixMillis};
 
 /// Most readings in one block.
 pub const MAX_READINGS: usize = 4096;
@@ -111,8 +111,17 @@ impl ReadingsBlock {
 
     /// Adds one reading to the list. Ask [`fits`](Self::fits) first.
     pub fn push_reading(&mut self, reading: &Reading) {
-        self.list.push(Single { signal: reading.signal.0, place: self.values.len(), time: reading.time.0 });
-        self.values.push(&reading.sample);
+        self.push_single(reading.signal, reading.time.0, false, &reading.sample);
+    }
+
+    /// Adds to the list what is reported of a scan that is not reported as a whole. Ask [`fits`](Self::fits) first.
+    pub fn push_sample(&mut self, signal: SignalIndex, time: BootMillis, sample: &Sample) {
+        self.push_single(signal, time.0, true, sample);
+    }
+
+    fn push_single(&mut self, signal: SignalIndex, time: i64, of_boot_clock: bool, sample: &Sample) {
+        self.list.push(Single { signal: signal.0, place: self.values.len(), time, of_boot_clock });
+        self.values.push(sample);
     }
 
     /// The line (without line feed) of all readings that were pushed, numbered from `header.first`; the block is empty
@@ -121,6 +130,9 @@ impl ReadingsBlock {
     pub fn seal(&mut self, header: &Header<'_>, offset: ClockOffset) -> Vec<u8> {
         for row in &mut self.rows {
             row.time = offset.wall(BootMillis(row.time)).0;
+        }
+        for single in self.list.iter_mut().filter(|single| single.of_boot_clock) {
+            single.time = offset.wall(BootMillis(single.time)).0;
         }
         // By arrival within one time or one grid: what happened first is numbered first.
         self.rows.sort_unstable_by_key(|row| (row.grid, row.start));
