@@ -93,18 +93,30 @@ impl ReadingsBlock {
     /// A scan has one sample for each column. If it ever has fewer, the rest are bad readings (`decode:type`); if it
     /// has more, they belong to no signal and are left out.
     pub fn push_scan(&mut self, scan: &Scan) {
-        let width = scan.columns.width();
-        debug_assert_eq!(scan.samples.len(), width, "a scan has one sample for each column");
+        self.push_row(&scan.columns, scan.time, &scan.samples);
+    }
+
+    /// The same, of samples that lie elsewhere.
+    pub fn push_row<'a>(
+        &mut self,
+        columns: &Arc<Columns>,
+        time: BootMillis,
+        samples: impl IntoIterator<Item = &'a Sample>,
+    ) {
+        let width = columns.width();
         if width == 0 {
             return;
         }
-        let grid = *self.by_columns.entry(scan.columns.id).or_insert_with(|| {
-            self.grids.push(Arc::clone(&scan.columns));
+        let grid = *self.by_columns.entry(columns.id).or_insert_with(|| {
+            self.grids.push(Arc::clone(columns));
             self.grids.len() - 1
         });
-        self.rows.push(Row { grid, start: self.values.len(), time: scan.time.0 });
-        scan.samples.iter().take(width).for_each(|sample| self.values.push(sample));
-        for _ in scan.samples.len()..width {
+        let start = self.values.len();
+        self.rows.push(Row { grid, start, time: time.0 });
+        samples.into_iter().take(width).for_each(|sample| self.values.push(sample));
+        let pushed = self.values.len() - start;
+        debug_assert_eq!(pushed, width, "a scan has one sample for each column");
+        for _ in pushed..width {
             self.values.push(&Sample::new(None, Quality::Bad(Reason::DecodeType)));
         }
     }
