@@ -4,6 +4,7 @@
 
 pub(crate) mod device;
 pub(crate) mod plant;
+pub(crate) mod report;
 pub(crate) mod signal;
 
 use std::path::{Path, PathBuf};

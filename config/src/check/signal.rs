@@ -7,7 +7,7 @@ use lineside_protocols::modbus::settings::{
 };
 use lineside_protocols::sample::ValueType;
 
-use super::{Section, span};
+use super::{Section, report, span};
 use crate::problem::{Checked, Fault, Reported};
 use crate::raw;
 use crate::raw::register::{Order, Type};
@@ -32,6 +32,7 @@ pub(crate) fn signal(
     let scale = scale(raw, layout, at);
     let clamp = clamp(raw, layout, at);
     let no_value = no_value(raw, layout, at);
+    let reporting = report::reporting(raw, layout.map(Layout::raw_type), at);
     if let (Ok(address), Ok(layout)) = (address, layout) {
         fits(raw, address, layout, limits, at)?;
     }
@@ -40,6 +41,7 @@ pub(crate) fn signal(
         clamp: clamp?,
         no_value: no_value?,
         unit: unit?,
+        reporting: reporting?,
         ..Signal::new(name?, address?, layout?, poll?)
     })
 }
