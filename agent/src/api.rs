@@ -1,15 +1,16 @@
 //! The local API: HTTP over a Unix socket in the buffer's directory. No port is opened. What it answers is
-//! [`crate::status`] and [`crate::quarantine`]; who asks it is [`crate::cli`].
+//! [`crate::status`], its [`signals`] and [`crate::quarantine`]; who asks it is [`crate::cli`].
 //!
 //! ```text
 //! GET  /v1/status                the whole document
 //! GET  /v1/buffer                its members `agent`, `lanes` and `buffer`
+//! GET  /v1/signals?device=NAME&after=I   a page of signals behind I with their latest values; of one device or of all
 //! GET  /v1/quarantine?after=ID   a page of entries behind ID
 //! GET  /v1/quarantine/ID         one, with its line
 //! POST /v1/quarantine/retry      {"ids":[…]} or {"all":true}: owed again
 //! POST /v1/quarantine/drop       the same: given up, and counted as dropped
 //! ```
-//! 404 names no entry; 400 and 503 say in `error` why nothing was done.
+//! 404: there is no such entry or device; 400 and 503 say in `error` why nothing was done.
 
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
@@ -27,6 +28,7 @@ use serde::{Deserialize, Serialize};
 use tokio::net::UnixListener;
 
 use crate::quarantine::{MOST_IDS, Outcome, PAGE, Page, Request, Shown};
+use crate::status::signals::{self, Signals};
 use crate::status::{self, Status};
 
 /// Owner and group may connect: a shop-floor tool is let in by its group.
@@ -105,6 +107,13 @@ struct Behind {
     after: i64,
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Wanted {
+    device: Option<String>,
+    after: Option<u32>,
+}
+
 /// Answers until the future is dropped.
 ///
 /// # Errors
@@ -112,13 +121,16 @@ struct Behind {
 pub async fn serve(
     listener: UnixListener,
     status: Arc<dyn Fn() -> Status + Send + Sync>,
+    signals: Signals,
     buffer: Buffer,
 ) -> io::Result<()> {
     let of_buffer = Arc::clone(&status);
+    let signals = Arc::new(signals);
     let (list, show, retry, drop) = (buffer.clone(), buffer.clone(), buffer.clone(), buffer);
     let router = Router::new()
         .route("/v1/status", get(async move || Json(status())))
         .route("/v1/buffer", get(async move || Json(BufferStatus::from(of_buffer()))))
+        .route("/v1/signals", get(async move |Query(wanted): Query<Wanted>| known(&signals, &wanted)))
         .route("/v1/quarantine", get(async move |Query(Behind { after }): Query<Behind>| page(&list, after).await))
         .route("/v1/quarantine/{id}", get(async move |Segment(id): Segment<i64>| shown(&show, id).await))
         .route(
@@ -130,6 +142,11 @@ pub async fn serve(
             post(async move |Json(request): Json<Request>| decide(&drop, request, Decision::Drop).await),
         );
     axum::serve(listener, router).await
+}
+
+fn known(signals: &Signals, wanted: &Wanted) -> Answer<signals::Page> {
+    let page = signals.page(wanted.device.as_deref(), wanted.after);
+    page.map(Json).map_err(|unknown| refuse(StatusCode::NOT_FOUND, unknown))
 }
 
 async fn page(buffer: &Buffer, after: i64) -> Answer<Page> {
@@ -197,6 +214,26 @@ pub enum AskError {
 /// See [`AskError`].
 pub async fn ask(socket: &Path) -> Result<Status, AskError> {
     call(socket, "/v1/status", None::<&()>).await
+}
+
+/// Asks a running daemon for the latest values of all signals, or those of one device. Names need no escaping: what
+/// separates in a query is in none.
+///
+/// # Errors
+/// See [`AskError`].
+pub async fn ask_signals(socket: &Path, device: Option<&str>) -> Result<Vec<signals::Signal>, AskError> {
+    let device = device.map(|name| format!("&device={name}")).unwrap_or_default();
+    let mut all: Vec<signals::Signal> = Vec::new();
+    loop {
+        let after = all.last().map(|signal| format!("&after={}", signal.i)).unwrap_or_default();
+        let path = format!("/v1/signals?{after}{device}");
+        let page: signals::Page = call(socket, &path, None::<&()>).await?;
+        let goes_on = page.more && !page.signals.is_empty();
+        all.extend(page.signals);
+        if !goes_on {
+            return Ok(all);
+        }
+    }
 }
 
 /// Asks a running daemon: `GET`, or `POST` where there is something to say.

@@ -8,6 +8,7 @@ use lineside_modbus::BoundDevice;
 use lineside_protocols::modbus::plan::plan;
 use lineside_protocols::modbus::settings;
 use lineside_protocols::name::SignalId;
+use lineside_protocols::report::Reporting;
 use lineside_protocols::sample::SignalIndex;
 use lineside_protocols::wire::catalogue::{Catalogue, SignalInfo};
 
@@ -16,6 +17,8 @@ use lineside_protocols::wire::catalogue::{Catalogue, SignalInfo};
 pub struct Plant {
     /// Every signal, in the order of the requests that read them, so that a request's signals are one range.
     pub catalogue: Catalogue,
+    /// Which readings of each signal are reported, in the order of the catalogue.
+    pub reporting: Vec<Reporting>,
     /// One for each `host:port`.
     pub modbus_lines: Vec<ModbusLine>,
 }
@@ -33,6 +36,7 @@ pub struct ModbusLine {
 #[must_use]
 pub fn assemble(config: &Config) -> Plant {
     let mut signals = Vec::new();
+    let mut reporting = Vec::new();
     let mut columns = 0;
     let mut lines: BTreeMap<String, ModbusLine> = BTreeMap::new();
     for device in &config.devices {
@@ -42,7 +46,10 @@ pub fn assemble(config: &Config) -> Plant {
                 let bound = plan(device).bind(base, columns);
                 columns += bound.requests();
                 let in_order = bound.order().filter_map(|at| device.signals.get(at));
-                signals.extend(in_order.map(|signal| describe(config, device, signal)));
+                for signal in in_order {
+                    signals.push(describe(config, device, signal));
+                    reporting.push(signal.reporting);
+                }
                 let line = lines
                     .entry(device.line.address())
                     .or_insert_with(|| ModbusLine { line: device.line.clone(), devices: Vec::new() });
@@ -52,7 +59,7 @@ pub fn assemble(config: &Config) -> Plant {
     }
     let agent = &config.agent.id;
     let catalogue = Catalogue::new(agent, env!("CARGO_PKG_VERSION"), &config.sha256, signals);
-    Plant { catalogue, modbus_lines: lines.into_values().collect() }
+    Plant { catalogue, reporting, modbus_lines: lines.into_values().collect() }
 }
 
 fn describe(config: &Config, device: &settings::Device, signal: &settings::Signal) -> SignalInfo {

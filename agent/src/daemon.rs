@@ -5,6 +5,7 @@
 //! commits what was collected, the uplink gets five seconds for a last send, the buffer is closed.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use lineside_buffer::{Append, Buffer, OpenError, Opened, Stats};
@@ -23,7 +24,7 @@ use crate::assemble::{self, Plant};
 use crate::collect::watch::Footing;
 use crate::collect::{Collector, Intake, Origin};
 use crate::forward::{Forwarder, Keeper, Report, StoredCatalogue};
-use crate::status::{self, Status};
+use crate::status::{self, Signals, Status};
 use crate::{api, budget, clock, memory};
 
 /// What the uplink gets for a last send.
@@ -75,7 +76,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let (buffer, opened) = open(|| Buffer::open(&settings, agent, &epoch.to_string(), clock::now().0)).await?;
     let listener = api::listen(&api::socket(&config.buffer.directory))?;
 
-    let plant = assemble::assemble(&config);
+    let mut plant = assemble::assemble(&config);
     let signals = plant.catalogue.signals().len();
     let origin = Origin {
         identity: Identity { agent: config.agent.id.clone(), epoch },
@@ -91,7 +92,9 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         tracing::error!(%error, "a defect: a buffer that was just opened takes no catalogue; please report it");
     }
 
-    let (collector, intake) = Collector::new(origin, compressor, buffer.clone(), clock::read);
+    let reporting = std::mem::take(&mut plant.reporting);
+    let (collector, intake) = Collector::new(origin, reporting, compressor, buffer.clone(), clock::read);
+    let known = Signals::new(plant.catalogue.signals(), collector.latest());
     announce(&intake, &config, opened, signals);
     let report = Report::new(config.uplink.source_address.to_string(), clock::now);
     let told = intake.clone();
@@ -120,6 +123,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         buffer: buffer.clone(),
         report,
         footing: collector.footing(),
+        held_back: collector.held_back(),
         devices,
     };
     tracing::info!(agent = %config.agent.id, %epoch, devices = config.devices.len(), signals, "lineside is running");
@@ -129,7 +133,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let mut services = JoinSet::new();
     let kept = buffer.clone();
     services.spawn(async move {
-        if let Err(error) = api::serve(listener, Arc::new(move || witness.status()), kept).await {
+        if let Err(error) = api::serve(listener, Arc::new(move || witness.status()), known, kept).await {
             tracing::error!(%error, "the local API has stopped; `lineside status` has no answer until a restart");
         }
     });
@@ -239,6 +243,7 @@ struct Witness {
     buffer: Buffer,
     report: Report,
     footing: watch::Receiver<Footing>,
+    held_back: Arc<AtomicU64>,
     devices: Vec<Polled>,
 }
 
@@ -265,6 +270,7 @@ impl Witness {
             uptime_s: Some(uptime.as_secs_f64()),
             uplink: Some(self.report.uplink()),
             epoch: Some(self.epoch.clone()),
+            readings_held_back: Some(self.held_back.load(Ordering::Relaxed)),
             devices: devices.collect(),
             clock: status::Clock { state: self.footing.borrow().clock.to_string(), ..on_disk.clock },
             buffer: status::Buffer { time_to_full_s: budget::time_to_full(&stats), ..on_disk.buffer },
@@ -298,6 +304,7 @@ fn on_disk(agent: String, stats: &Stats) -> Status {
         uplink: None,
         epoch: None,
         lanes: lanes.collect(),
+        readings_held_back: None,
         buffer: status::Buffer {
             bytes: stats.bytes,
             max_bytes: stats.max_bytes,

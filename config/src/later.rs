@@ -13,7 +13,7 @@ const DEVICE: [&str; 25] = [
     "publishing", "queue_size", "discard", "keep_alive", "watchdog", "session_timeout", "node_retry", "verify",
     "auth_retry", "max_nodes_per_read", "max_items_per_call", "max_array_length",
 ];
-const SIGNAL: [&str; 6] = ["deadband", "on_change", "min_interval", "max_interval", "node", "mode"];
+const SIGNAL: [&str; 2] = ["node", "mode"];
 
 /// Whether a later version knows this key of this section.
 pub(crate) fn knows(section: &str, key: &str) -> bool {

@@ -81,7 +81,7 @@ const CASES: &[Case] = &[
     case("syntax: text without quotes", DEVICE, "poll = 1s"),
     case("syntax: unfinished text", DEVICE, "asset = \"press"),
     // Later versions
-    case("later key", SIGNAL, "deadband = 0.5"),
+    case("later key", SIGNAL, "node = \"ns=1;s=x\""),
     case("later secret", DEVICE, "password = \"hunter2\""),
     case("later protocol: one problem for the device", DEVICE, "protocol = \"opcua\"\nendpoint = \"opc.tcp://x\"\n-address"),
     // Values
@@ -210,6 +210,19 @@ const CASES: &[Case] = &[
     case("no_value is no list", SIGNAL, "no_value = 65535"),
     case("no_value, an element", SIGNAL, "no_value = [\"none\"]"),
     case("no_value, too many", SIGNAL, "no_value = [1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17]"),
+    // Which readings are reported
+    case("dead band: percent without its sign", SIGNAL, "deadband = \"1\""),
+    case("dead band: a space", SIGNAL, "deadband = \"1 %\""),
+    case("dead band: more than all", SIGNAL, "deadband = \"101%\""),
+    case("dead band: negative", SIGNAL, "deadband = -0.5"),
+    case("dead band: not finite", SIGNAL, "deadband = inf"),
+    case("dead band: no number", SIGNAL, "deadband = true"),
+    case("dead band of a bit", SIGNAL, "register = \"coil:0\"\ndeadband = 0.5"),
+    case("dead band that reports each reading", SIGNAL, "deadband = 0.5\non_change = false"),
+    case("on_change is no switch", SIGNAL, "on_change = 1"),
+    case("min_interval too long", SIGNAL, "min_interval = \"25h\""),
+    case("max_interval too short", SIGNAL, "max_interval = \"0s\""),
+    case("min_interval above max_interval", SIGNAL, "min_interval = \"1m\"\nmax_interval = \"10s\""),
     // Between devices
     case("device without a signal", DEVICE, "-[[device.signal]]"),
     case("signal wider than a request", SIGNAL, "[[device]]\nname = \"d\"\nprotocol = \"modbus-tcp\"\naddress = \"x\"\nmax_registers = 1\nsignal = [{name = \"a\", register = \"input:0\", type = \"u32\", order = \"ABCD\"}]"),

@@ -189,7 +189,7 @@ fn a_default_that_is_written_changes_nothing() {
             count += 1;
         }
     }
-    assert_eq!(count, 45, "defaults in DESIGN.md that this version has");
+    assert_eq!(count, 49, "defaults in DESIGN.md that this version has");
 }
 
 #[test]
@@ -247,6 +247,8 @@ fn the_schema_accepts_what_the_parser_accepts() {
         ("device.d.signal.s", "reference", "\"4001\""),
         ("device.d.signal.s", "clamp", "[1]"),
         ("device.d.signal.s", "unit", "\"m s\""),
+        ("device.d.signal.s", "deadband", "-1"),
+        ("device.d.signal.s", "deadband", "\"1\""),
     ] {
         let text = with(path, key, value);
         assert!(!validator.is_valid(&as_json(&text)), "{path}.{key} = {value}");

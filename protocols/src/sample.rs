@@ -312,6 +312,11 @@ impl Columns {
         Columns { id, ranges }
     }
 
+    /// Every signal, in the order of a scan's samples.
+    pub fn signals(&self) -> impl Iterator<Item = SignalIndex> + '_ {
+        self.ranges.iter().flat_map(|(first, last)| first.0..=last.0).map(SignalIndex)
+    }
+
     /// How many signals these are.
     #[must_use]
     pub fn width(&self) -> usize {
@@ -366,5 +371,6 @@ mod tests {
         let expected = [(3, 5), (9, 9), (8, 8)].map(|(a, b)| (SignalIndex(a), SignalIndex(b)));
         assert_eq!(columns.ranges, expected);
         assert_eq!(columns.width(), 5);
+        assert_eq!(columns.signals().map(|signal| signal.0).collect::<Vec<_>>(), [3, 4, 5, 9, 8]);
     }
 }

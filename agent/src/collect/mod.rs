@@ -1,9 +1,15 @@
 //! Readings and events from the adapters become numbered, sealed blocks, handed to the buffer in one piece per
-//! commit. What does not fit on the way is counted, numbered and recorded as a gap; the adapters never wait.
+//! commit. What does not fit on the way is counted, numbered and recorded as a gap; the adapters never wait. What is not
+//! worth reporting gets no number, and is counted.
 //!
-//! [`Intake`] is the adapters' end, [`Collector`] the one task behind it. Its policy is the [`sealer`], and the [`watch`]
-//! on the wall clock; how a block is written is `protocols::wire`, how it is stored `buffer`.
+//! ```text
+//! adapters ──Scan──▶ Intake ──▶ latest ──▶ filter ──rows, readings──▶ sealer ──▶ buffer
+//! ```
+//! [`Intake`] is the adapters' end, [`Collector`] the one task behind it. Its policy is the [`filter`], the [`sealer`],
+//! and the [`watch`] on the wall clock; how a block is written is `protocols::wire`, how it is stored `buffer`.
 
+pub mod filter;
+pub mod latest;
 mod sealer;
 pub mod watch;
 
@@ -17,11 +23,14 @@ use lineside_protocols::clock::BootMillis;
 use lineside_protocols::event::{Event, Kind};
 use lineside_protocols::health::Transition;
 use lineside_protocols::name::Name;
-use lineside_protocols::sample::Scan;
+use lineside_protocols::report::Reporting;
+use lineside_protocols::sample::{Sample, Scan};
 use lineside_protocols::wire::frame::Compressor;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
+use self::filter::{Filter, Passed};
+use self::latest::Latest;
 pub use self::sealer::{Origin, Sealer};
 use self::watch::{Footing, Watch};
 use crate::clock::{self, Clocks};
@@ -87,7 +96,12 @@ impl Sink for Intake {
 /// The task between the adapters and the buffer.
 #[derive(Debug)]
 pub struct Collector {
+    latest: Latest,
+    filter: Filter,
+    held_back: Arc<AtomicU64>,
     sealer: Sealer,
+    /// Whether the buffer has refused what was reported, and taken nothing since.
+    refused: bool,
     watch: Watch,
     clocks: fn() -> Clocks,
     footing: tokio::sync::watch::Sender<Footing>,
@@ -98,9 +112,16 @@ pub struct Collector {
 }
 
 impl Collector {
-    /// A collector and the end that adapters write to. `clocks` reads both clocks.
+    /// A collector and the end that adapters write to. `reporting` says which readings of each signal are reported, in
+    /// the order of the catalogue; `clocks` reads both clocks.
     #[must_use]
-    pub fn new(origin: Origin, compressor: Compressor, buffer: Buffer, clocks: fn() -> Clocks) -> (Self, Intake) {
+    pub fn new(
+        origin: Origin,
+        reporting: Vec<Reporting>,
+        compressor: Compressor,
+        buffer: Buffer,
+        clocks: fn() -> Clocks,
+    ) -> (Self, Intake) {
         let (scans_in, scans) = mpsc::channel(WAITING_SCANS);
         let (events_in, events) = mpsc::channel(WAITING_EVENTS);
         let lost = Arc::new(Lost::default());
@@ -108,7 +129,36 @@ impl Collector {
         let watch = Watch::new(origin.boot, clocks());
         let sealer = Sealer::new(origin, compressor, watch.footing());
         let footing = tokio::sync::watch::Sender::new(watch.footing());
-        (Collector { sealer, watch, clocks, footing, scans, events, lost, buffer }, intake)
+        let latest = Latest::new(reporting.len());
+        let filter = Filter::new(reporting);
+        let (held_back, refused) = (Arc::default(), false);
+        let collector = Collector {
+            latest,
+            filter,
+            held_back,
+            sealer,
+            refused,
+            watch,
+            clocks,
+            footing,
+            scans,
+            events,
+            lost,
+            buffer,
+        };
+        (collector, intake)
+    }
+
+    /// The latest values, as they change.
+    #[must_use]
+    pub fn latest(&self) -> Latest {
+        self.latest.clone()
+    }
+
+    /// How many readings were held back since the start, as it grows.
+    #[must_use]
+    pub fn held_back(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.held_back)
     }
 
     /// What the times of the blocks stand on, as it changes.
@@ -142,8 +192,9 @@ impl Collector {
                 self.sealer.push_event(event, now);
             }
             for scan in batch.drain(..) {
-                self.sealer.push_scan(&scan, now);
+                self.take(&scan, now);
             }
+            self.held_back.store(self.filter.held_back(), Ordering::Relaxed);
             let lost = &self.lost;
             self.sealer.lose(lost.readings.swap(0, Ordering::Relaxed), lost.events.swap(0, Ordering::Relaxed), now);
             let appends = self.sealer.take_due(now);
@@ -152,6 +203,31 @@ impl Collector {
         let now = Instant::now();
         let rest = self.sealer.take_all(now);
         self.hand_over(rest, now);
+    }
+
+    fn take(&mut self, scan: &Scan, now: Instant) {
+        self.latest.note(scan);
+        let Collector { filter, sealer, .. } = self;
+        let (grid, list, apart) = match filter.pass(scan) {
+            Passed::Whole => return sealer.push_row(&scan.columns, scan.time, scan.samples.iter(), now),
+            Passed::Parts { grid, list } => (grid, list, false),
+            Passed::Apart(list) => (None, list, true),
+        };
+        if let Some(grid) = grid {
+            let samples: Vec<&Sample> = grid.places.iter().filter_map(|place| scan.samples.get(*place)).collect();
+            sealer.push_row(&grid.columns, scan.time, samples.into_iter(), now);
+        }
+        if apart {
+            sealer.close_block();
+        }
+        for &(place, signal) in list {
+            if let Some(sample) = scan.samples.get(place) {
+                sealer.push_reading(signal, scan.time, sample, now);
+            }
+        }
+        if apart {
+            sealer.close_block();
+        }
     }
 
     /// Takes notice of the wall clock.
@@ -172,9 +248,20 @@ impl Collector {
         if appends.is_empty() {
             return;
         }
-        match self.buffer.append(appends) {
-            Ok(()) => {}
+        let answer = self.buffer.append(appends);
+        self.answered(answer, now);
+    }
+
+    fn answered(&mut self, answer: Result<(), AppendError>, now: Instant) {
+        match answer {
+            Ok(()) => {
+                // The gap is told, but not what was in it: each signal says anew how it stands.
+                if std::mem::take(&mut self.refused) {
+                    self.filter.forget();
+                }
+            }
             Err(AppendError::QueueFull(refused)) => {
+                self.refused = true;
                 tracing::warn!(
                     blocks = refused.len(),
                     "the disk does not keep up: what did not fit is recorded as a gap"
@@ -187,3 +274,6 @@ impl Collector {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

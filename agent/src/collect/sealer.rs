@@ -2,17 +2,19 @@
 //! channel or a disk.
 //!
 //! ```text
-//!            push_scan, push_event             full, lost, due, or clock set
+//!    push_row, push_reading, push_event        full, lost, due, or clock set
 //!   empty ───────────────────────────▶ open ─────────────────────────────▶ sealed ── take_due ──▶ one commit
 //!     ▲                                                                       ▲                        │
 //!     └───────────────────────────────────────────────────────────────────────┴── refused: a gap ◀─────┘
 //! ```
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use lineside_buffer::{Append, GapReason, Lane};
+use lineside_protocols::clock::BootMillis;
 use lineside_protocols::event::Event;
-use lineside_protocols::sample::Scan;
+use lineside_protocols::sample::{Columns, Sample, SignalIndex};
 use lineside_protocols::wire::block::{Header, MAX_READINGS, ReadingsBlock, events_block};
 use lineside_protocols::wire::catalogue::CatalogueId;
 use lineside_protocols::wire::frame::Compressor;
@@ -93,13 +95,38 @@ impl Sealer {
         }
     }
 
-    /// Adds a row to the open block.
-    pub fn push_scan(&mut self, scan: &Scan, now: Instant) {
-        if !self.block.fits(scan.samples.len()) {
+    /// Adds a row to the open block: every signal of `columns`, read at `time`.
+    pub fn push_row<'a>(
+        &mut self,
+        columns: &Arc<Columns>,
+        time: BootMillis,
+        samples: impl ExactSizeIterator<Item = &'a Sample>,
+        now: Instant,
+    ) {
+        let width = samples.len();
+        if !self.block.fits(width) {
             self.seal_readings();
         }
-        self.waiting += scan.samples.len();
-        self.block.push_scan(scan);
+        self.block.push_row(columns, time, samples);
+        self.pushed(width, now);
+    }
+
+    /// Adds a reading to the open block's list.
+    pub fn push_reading(&mut self, signal: SignalIndex, time: BootMillis, sample: &Sample, now: Instant) {
+        if !self.block.fits(1) {
+            self.seal_readings();
+        }
+        self.block.push_sample(signal, time, sample);
+        self.pushed(1, now);
+    }
+
+    /// What follows goes into another block.
+    pub fn close_block(&mut self) {
+        self.seal_readings();
+    }
+
+    fn pushed(&mut self, readings: usize, now: Instant) {
+        self.waiting += readings;
         let due = if self.waiting >= COMMIT_READINGS { now } else { self.next_commit(now) };
         self.readings_due = Some(self.readings_due.map_or(due, |earlier| earlier.min(due)));
     }

@@ -1,9 +1,7 @@
-use std::sync::Arc;
-
-use lineside_protocols::clock::{BootMillis, ClockOffset};
+use lineside_protocols::clock::ClockOffset;
 use lineside_protocols::event::Kind;
 use lineside_protocols::name::Name;
-use lineside_protocols::sample::{Columns, Sample, SignalIndex, UnixMillis, Value};
+use lineside_protocols::sample::{UnixMillis, Value};
 use lineside_protocols::uplink::Encoding;
 use lineside_protocols::wire::catalogue::Catalogue;
 use lineside_protocols::wire::decode::Line;
@@ -26,9 +24,11 @@ fn sealer() -> Sealer {
     Sealer::new(origin, Compressor::new(Encoding::Zstd).unwrap(), FOOTING)
 }
 
-fn scan(width: u32) -> Scan {
+/// A row of so many signals.
+fn push_scan(sealer: &mut Sealer, width: u32, now: Instant) {
     let columns = Arc::new(Columns::new(width, (0..width).map(SignalIndex)));
-    Scan { columns, time: BootMillis(1_000_000), samples: vec![Sample::good(Value::U16(7)); width as usize] }
+    let samples = vec![Sample::good(Value::U16(7)); width as usize];
+    sealer.push_row(&columns, BootMillis(1_000_000), samples.iter(), now);
 }
 
 fn event() -> Event {
@@ -49,19 +49,19 @@ fn ranges(appends: &[Append]) -> Vec<(Lane, u64, u64, bool)> {
 fn the_first_reading_does_not_wait_and_the_next_waits_for_the_interval() {
     let mut sealer = sealer();
     let start = Instant::now();
-    sealer.push_scan(&scan(3), start);
+    push_scan(&mut sealer, 3, start);
     assert_eq!(sealer.due(), Some(start));
     assert_eq!(ranges(&sealer.take_due(start)), [(Lane::Readings, 1, 3, true)]);
     assert_eq!(sealer.due(), None);
 
     let soon = start + INTERVAL / 4;
-    sealer.push_scan(&scan(3), soon);
+    push_scan(&mut sealer, 3, soon);
     assert_eq!(sealer.due(), Some(start + INTERVAL));
     assert!(sealer.take_due(soon).is_empty());
     assert_eq!(ranges(&sealer.take_due(start + INTERVAL)), [(Lane::Readings, 4, 3, true)]);
 
     let late = start + 10 * INTERVAL;
-    sealer.push_scan(&scan(3), late);
+    push_scan(&mut sealer, 3, late);
     assert_eq!(sealer.due(), Some(late), "the last commit is older than the interval");
 }
 
@@ -69,9 +69,9 @@ fn the_first_reading_does_not_wait_and_the_next_waits_for_the_interval() {
 fn an_event_waits_for_company_but_not_for_readings() {
     let mut sealer = sealer();
     let start = Instant::now();
-    sealer.push_scan(&scan(1), start);
+    push_scan(&mut sealer, 1, start);
     sealer.take_due(start);
-    sealer.push_scan(&scan(1), start);
+    push_scan(&mut sealer, 1, start);
     sealer.push_event(event(), start);
     sealer.push_event(event(), start + EVENT_DELAY / 2);
     assert_eq!(sealer.due(), Some(start + EVENT_DELAY));
@@ -86,7 +86,7 @@ fn a_full_block_is_sealed_and_a_full_commit_is_due_at_once() {
     sealer.take_all(start);
     let mut pushed = 0;
     while sealer.due() != Some(start) {
-        sealer.push_scan(&scan(1000), start);
+        push_scan(&mut sealer, 1000, start);
         pushed += 1000;
     }
     assert_eq!(pushed, COMMIT_READINGS);
@@ -100,10 +100,10 @@ fn a_full_block_is_sealed_and_a_full_commit_is_due_at_once() {
 fn what_never_arrived_gets_numbers_after_what_did() {
     let mut sealer = sealer();
     let start = Instant::now();
-    sealer.push_scan(&scan(5), start);
+    push_scan(&mut sealer, 5, start);
     sealer.push_event(event(), start);
     sealer.lose(7, 2, start);
-    sealer.push_scan(&scan(5), start);
+    push_scan(&mut sealer, 5, start);
     let expected = [
         (Lane::Readings, 1, 5, true),
         (Lane::Readings, 6, 7, false),
@@ -118,10 +118,10 @@ fn what_never_arrived_gets_numbers_after_what_did() {
 fn what_the_queue_refuses_is_a_gap_of_the_next_commit() {
     let mut sealer = sealer();
     let start = Instant::now();
-    sealer.push_scan(&scan(5), start);
+    push_scan(&mut sealer, 5, start);
     let refused = sealer.take_due(start);
     sealer.refused(refused, start);
-    sealer.push_scan(&scan(2), start);
+    push_scan(&mut sealer, 2, start);
     let due = sealer.due().unwrap();
     assert_eq!(due, start + INTERVAL);
     assert_eq!(ranges(&sealer.take_due(due)), [(Lane::Readings, 1, 5, false), (Lane::Readings, 6, 2, true)]);
@@ -145,7 +145,7 @@ fn clocks(appends: &[Append]) -> Vec<(u64, u64, ClockState, ClockOffset)> {
 fn a_sealed_block_says_who_when_and_how_many() {
     let mut sealer = sealer();
     let now = Instant::now();
-    sealer.push_scan(&scan(5), now);
+    push_scan(&mut sealer, 5, now);
     assert_eq!(clocks(&sealer.take_all(now)), [(1, 5, ClockState::Synced, FOOTING.offset)]);
 }
 
@@ -158,7 +158,7 @@ fn no_block_straddles_a_change_of_the_wall_clock() {
     sealer.stand_on(set);
     for (width, footing) in [(1, set), (2, set), (3, synced), (4, synced), (5, FOOTING)] {
         sealer.stand_on(footing);
-        sealer.push_scan(&scan(width), now);
+        push_scan(&mut sealer, width, now);
     }
     let expected = [
         (1, 3, ClockState::Stepped, set.offset),
@@ -173,7 +173,7 @@ fn a_queue_that_stays_full_is_one_gap() {
     let mut sealer = sealer();
     let mut now = Instant::now();
     for _ in 0..100 {
-        sealer.push_scan(&scan(5), now);
+        push_scan(&mut sealer, 5, now);
         sealer.push_event(event(), now);
         now = sealer.due().unwrap() + EVENT_DELAY;
         let refused = sealer.take_all(now);

@@ -1,6 +1,8 @@
 //! What the daemon tells of itself: the document of `status --json`. Additions only: a member that was published keeps
-//! its name, type and meaning. How a person sees it is the [`table`](mod@table).
+//! its name, type and meaning. How a person sees it is the [`table`](mod@table); what is known of each signal is told by
+//! a document of its own, in [`signals`].
 
+pub mod signals;
 mod table;
 
 use std::fmt;
@@ -8,6 +10,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::signals::Signals;
 pub(crate) use self::table::{ago, write_columns};
 pub use self::table::{buffer_table, size, table};
 
@@ -26,6 +29,10 @@ pub struct Status {
     pub epoch: Option<String>,
     /// The ledger: in each lane `collected = delivered + pending + quarantined + dropped`.
     pub lanes: Vec<Lane>,
+    /// Readings since the start that said nothing new by their signal's reporting settings, and so got no number; null
+    /// when the daemon is not running.
+    #[serde(default)]
+    pub readings_held_back: Option<u64>,
     /// The store.
     pub buffer: Buffer,
     /// Every polled device; empty when the daemon is not running.
@@ -225,6 +232,7 @@ pub(super) mod tests {
                     oldest: Some(1_795_399_000_000),
                 },
             ],
+            readings_held_back: Some(123_456),
             buffer: Buffer {
                 bytes: 5_000_000,
                 max_bytes: 2 << 30,

@@ -49,6 +49,10 @@ fn write_table(out: &mut String, status: &Status, now: i64) -> fmt::Result {
     write_buffer(out, status, now)?;
     writeln!(out, "clock    {}", status.clock.state)?;
     write_lanes(out, status)?;
+    if let Some(count) = status.readings_held_back.filter(|&count| count > 0) {
+        let noun = if count == 1 { "reading that said" } else { "readings that said" };
+        writeln!(out, "held back since the start: {count} {noun} nothing new")?;
+    }
     if status.devices.is_empty() {
         return Ok(());
     }
@@ -133,7 +137,7 @@ pub(crate) fn ago(now: i64, at: i64) -> String {
 }
 
 /// A duration in its two largest units, at least `0 s`.
-fn span(seconds: f64) -> String {
+pub(super) fn span(seconds: f64) -> String {
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,

@@ -7,6 +7,7 @@ pub(crate) mod layout;
 pub(crate) mod line;
 pub(crate) mod load;
 pub(crate) mod plant;
+pub(crate) mod report;
 pub(crate) mod signal;
 
 use std::path::{Path, PathBuf};

@@ -7,7 +7,7 @@ use lineside_protocols::modbus::settings::{Address, Layout, Limits, NoValue, Sca
 use lineside_protocols::sample::Scalar;
 
 use super::layout::{layout, timezone};
-use super::{Section, span};
+use super::{Section, report, span};
 use crate::problem::{Checked, Fault};
 use crate::raw;
 use crate::source::Span;
@@ -31,6 +31,7 @@ pub(crate) fn signal(
     let scale = scale(raw, layout, at);
     let clamp = clamp(raw, layout, at);
     let no_value = no_value(raw, layout, at);
+    let reporting = report::reporting(raw, layout.map(Layout::raw_type), at);
     if let (Ok(address), Ok(layout)) = (address, layout) {
         fits(raw, address, layout, limits, at)?;
     }
@@ -40,6 +41,7 @@ pub(crate) fn signal(
         clamp: clamp?,
         no_value: no_value?,
         unit: unit?,
+        reporting: reporting?,
         ..Signal::new(name?, address?, layout?, poll?)
     })
 }

@@ -10,6 +10,7 @@ pub(crate) mod number;
 pub(crate) mod pin;
 pub(crate) mod quantity;
 pub(crate) mod register;
+pub(crate) mod report;
 pub(crate) mod schema;
 pub(crate) mod text;
 
@@ -28,6 +29,7 @@ use number::{Bounds, Integer, Number, Switch};
 use pin::Pins;
 use quantity::{GIB, H, Interval, IntervalOrOff, KIB, MIB, MIN, Rate, S, Size, TIB};
 use register::{NoValues, Reference, Register};
+use report::Band;
 use text::{FilePath, Identifier, KeyFile, OneOf, Place, Unit};
 
 /// The version of the file format that is read.
@@ -44,6 +46,8 @@ type Poll = Interval<1, { 24 * H }>;
 type Timeout = Interval<10, MIN>;
 type Pause = Interval<0, MIN>;
 type Reconnect = Interval<10, H>;
+type ReportMin = Interval<0, { 24 * H }>;
+type ReportMax = IntervalOrOff<1, { 30 * 24 * H }>;
 type Registers = Integer<1, MAX_REGISTERS>;
 type Bits = Integer<1, MAX_BITS>;
 type Gap = Integer<0, { MAX_REGISTERS - 1 }>;
@@ -329,4 +333,17 @@ pub(crate) struct Signal {
     pub(crate) unit: Option<Field<Unit>>,
     /// How often it is read. Without it: as the device.
     pub(crate) poll: Option<Field<Poll>>,
+    /// How far a number must move from the value reported last to be reported: by more than this, in the signal's own
+    /// unit (after `scale`), or by more than this part of that value. It implies `on_change`.
+    pub(crate) deadband: Option<Field<Band>>,
+    /// `true`: only what differs from what was reported last is reported.
+    #[serde(default = "Switch::off")]
+    pub(crate) on_change: Field<Switch>,
+    /// At least this long between two reports of good values. A change of quality is reported at once, and a value that
+    /// was held back is compared again with the next poll.
+    #[serde(default = "ReportMin::millis::<0>")]
+    pub(crate) min_interval: Field<ReportMin>,
+    /// Heartbeat: at most this long, and up to one `poll`, without a report, whatever is read.
+    #[serde(default = "ReportMax::off")]
+    pub(crate) max_interval: Field<ReportMax>,
 }

@@ -48,6 +48,10 @@ impl Switch {
     pub(crate) fn on() -> Field<Self> {
         Field::default_of(true)
     }
+
+    pub(crate) fn off() -> Field<Self> {
+        Field::default_of(false)
+    }
 }
 
 impl Leaf for Switch {

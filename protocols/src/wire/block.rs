@@ -5,8 +5,8 @@
 //! ```
 //!
 //! Scans of the same columns become the rows of one grid, single readings one list. The list comes last.
-//! Scans come with the boot clock's time, and get the wall clock's when the block is sealed; single readings come with
-//! their source's. `ts` and `ta` are read by [`decode`](super::decode), and written as soon as a protocol gives a
+//! Scans and what is left of them come with the boot clock's time, and get the wall clock's when the block is sealed;
+//! readings of a source that has a clock come with its time. `ts` and `ta` are read by [`decode`](super::decode), and written as soon as a protocol gives a
 //! server's time (OPC UA).
 
 use std::collections::HashMap;
@@ -18,7 +18,7 @@ use super::json;
 use super::notice::{member, open};
 use super::table::{Row, Single, Values, write_grid, write_list};
 use crate::clock::{BootMillis, ClockOffset};
-use crate::sample::{Columns, Quality, Reading, Reason, Sample, Scan, UnixMillis};
+use crate::sample::{Columns, Quality, Reading, Reason, Sample, Scan, SignalIndex, UnixMillis};
 
 /// Most readings in one block.
 pub const MAX_READINGS: usize = 4096;
@@ -93,26 +93,47 @@ impl ReadingsBlock {
     /// A scan has one sample for each column. If it ever has fewer, the rest are bad readings (`decode:type`); if it
     /// has more, they belong to no signal and are left out.
     pub fn push_scan(&mut self, scan: &Scan) {
-        let width = scan.columns.width();
-        debug_assert_eq!(scan.samples.len(), width, "a scan has one sample for each column");
+        self.push_row(&scan.columns, scan.time, &scan.samples);
+    }
+
+    /// The same, of samples that lie elsewhere.
+    pub fn push_row<'a>(
+        &mut self,
+        columns: &Arc<Columns>,
+        time: BootMillis,
+        samples: impl IntoIterator<Item = &'a Sample>,
+    ) {
+        let width = columns.width();
         if width == 0 {
             return;
         }
-        let grid = *self.by_columns.entry(scan.columns.id).or_insert_with(|| {
-            self.grids.push(Arc::clone(&scan.columns));
+        let grid = *self.by_columns.entry(columns.id).or_insert_with(|| {
+            self.grids.push(Arc::clone(columns));
             self.grids.len() - 1
         });
-        self.rows.push(Row { grid, start: self.values.len(), time: scan.time.0 });
-        scan.samples.iter().take(width).for_each(|sample| self.values.push(sample));
-        for _ in scan.samples.len()..width {
+        let start = self.values.len();
+        self.rows.push(Row { grid, start, time: time.0 });
+        samples.into_iter().take(width).for_each(|sample| self.values.push(sample));
+        let pushed = self.values.len() - start;
+        debug_assert_eq!(pushed, width, "a scan has one sample for each column");
+        for _ in pushed..width {
             self.values.push(&Sample::new(None, Quality::Bad(Reason::DecodeType)));
         }
     }
 
     /// Adds one reading to the list. Ask [`fits`](Self::fits) first.
     pub fn push_reading(&mut self, reading: &Reading) {
-        self.list.push(Single { signal: reading.signal.0, place: self.values.len(), time: reading.time.0 });
-        self.values.push(&reading.sample);
+        self.push_single(reading.signal, reading.time.0, false, &reading.sample);
+    }
+
+    /// Adds to the list what is reported of a scan that is not reported as a whole. Ask [`fits`](Self::fits) first.
+    pub fn push_sample(&mut self, signal: SignalIndex, time: BootMillis, sample: &Sample) {
+        self.push_single(signal, time.0, true, sample);
+    }
+
+    fn push_single(&mut self, signal: SignalIndex, time: i64, of_boot_clock: bool, sample: &Sample) {
+        self.list.push(Single { signal: signal.0, place: self.values.len(), time, of_boot_clock });
+        self.values.push(sample);
     }
 
     /// The line (without line feed) of all readings that were pushed, numbered from `header.first`; the block is empty
@@ -121,6 +142,9 @@ impl ReadingsBlock {
     pub fn seal(&mut self, header: &Header<'_>, offset: ClockOffset) -> Vec<u8> {
         for row in &mut self.rows {
             row.time = offset.wall(BootMillis(row.time)).0;
+        }
+        for single in self.list.iter_mut().filter(|single| single.of_boot_clock) {
+            single.time = offset.wall(BootMillis(single.time)).0;
         }
         // By arrival within one time or one grid: what happened first is numbered first.
         self.rows.sort_unstable_by_key(|row| (row.grid, row.start));

@@ -87,6 +87,8 @@ pub(super) struct Single {
     pub(super) signal: u32,
     pub(super) place: usize,
     pub(super) time: i64,
+    /// Until the block is sealed; then every time is the wall clock's.
+    pub(super) of_boot_clock: bool,
 }
 
 /// Appends the grid of these columns and rows.

@@ -77,6 +77,8 @@ fn text(readings: &[Received]) -> String {
 enum Step {
     Scan(Scan),
     Single(Reading),
+    /// What is reported of a scan; its time is the boot clock's until the block is sealed.
+    Rest(Reading),
 }
 
 /// Pushed into a block and sealed.
@@ -86,6 +88,7 @@ fn encode(steps: &[Step], catalogue: &Catalogue) -> Vec<u8> {
         match step {
             Step::Scan(scan) => block.push_scan(scan),
             Step::Single(reading) => block.push_reading(reading),
+            Step::Rest(reading) => block.push_sample(reading.signal, OFFSET.boot(reading.time), &reading.sample),
         }
     }
     seal(&mut block, catalogue)
@@ -97,7 +100,7 @@ fn expected(steps: &[Step]) -> Vec<Received> {
     let mut list: Vec<&Reading> = Vec::new();
     for step in steps {
         match step {
-            Step::Single(reading) => list.push(reading),
+            Step::Single(reading) | Step::Rest(reading) => list.push(reading),
             Step::Scan(scan) => match grids.iter_mut().find(|rows| rows[0].columns.id == scan.columns.id) {
                 Some(rows) => rows.push(scan),
                 None => grids.push(vec![scan]),
@@ -170,8 +173,11 @@ fn any_steps() -> impl Strategy<Value = (Vec<ValueType>, Vec<Step>)> {
         });
         let singles = kinds.iter().enumerate().map(|(index, kind)| {
             let signal = SignalIndex(u32::try_from(index).unwrap());
-            let single = move |(time, sample)| Step::Single(Reading { signal, time, sample });
-            (any_time(), any_sample(*kind)).prop_map(single).boxed()
+            let single = move |(time, sample, rest)| {
+                let reading = Reading { signal, time, sample };
+                if rest { Step::Rest(reading) } else { Step::Single(reading) }
+            };
+            (any_time(), any_sample(*kind), any::<bool>()).prop_map(single).boxed()
         });
         let step = proptest::strategy::Union::new(scans.chain(singles));
         (Just(kinds), vec(step, 1..16))
