@@ -15,6 +15,8 @@ mod link;
 mod port;
 mod read;
 mod schedule;
+#[cfg(test)]
+mod slave;
 mod tally;
 #[cfg(test)]
 mod testing;
