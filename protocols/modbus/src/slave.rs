@@ -65,7 +65,7 @@ impl Asked {
         [&body[..], &crc.to_le_bytes()].concat()
     }
 
-    fn take(framing: Framing, buffer: &mut Vec<u8>, number: usize) -> Option<Self> {
+    pub(crate) fn take(framing: Framing, buffer: &mut Vec<u8>, number: usize) -> Option<Self> {
         let length = if framing == Framing::Ascii { 17 } else { 8 };
         if buffer.len() < length {
             return None;
