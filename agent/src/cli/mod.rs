@@ -3,6 +3,7 @@
 
 mod buffer;
 mod check;
+mod identify;
 mod plan;
 mod read;
 mod run;
@@ -23,7 +24,7 @@ use crate::memory;
 const EXIT_CODES: &str = "\
 Exit codes:
    0  done
-   1  a device did not answer (read), a reading was lost (demo), an entry is not there or stays (buffer)
+   1  a device did not answer (read, identify), a reading was lost (demo), an entry is not there or stays (buffer)
   64  the command line is wrong
   69  the daemon is not running (status, buffer)
   70  a defect of lineside; please report it
@@ -75,6 +76,11 @@ enum Command {
     /// to the cloud. The exit code is 1 where a request gave no values.
     #[command(verbatim_doc_comment)]
     Read(read::Options),
+    /// Ask a device who made it and what it is, where it knows that (Modbus function 43/14)
+    ///
+    /// The exit code is 1 where the device does not answer; one that does not know the function is well.
+    #[command(verbatim_doc_comment)]
+    Identify(identify::Options),
     /// Show what the buffer holds, and decide about what the cloud refused for good
     ///
     /// Where the daemon is not running, figures and entries come from the buffer's file, and the exit code is
@@ -114,6 +120,7 @@ impl Cli {
             Command::Plan(options) => plan::run(&self.config, &options, &mut out),
             Command::Signals(options) => signals::run(&self.config, &options, &mut out),
             Command::Read(options) => read::run(&self.config, &options, &mut out),
+            Command::Identify(options) => identify::run(&self.config, &options, &mut out),
             Command::Buffer(options) => buffer::run(&self.config, &options, &mut out),
             Command::Schema(options) => schema::run(&options, &mut out),
             #[cfg(feature = "demo")]
