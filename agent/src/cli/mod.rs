@@ -3,6 +3,7 @@
 
 mod buffer;
 mod check;
+mod guess;
 mod plan;
 mod read;
 mod run;
@@ -67,6 +68,9 @@ enum Command {
     ///
     /// The daemon may go on running, if the device has a connection to spare. Nothing that is read here goes
     /// to the cloud. The exit code is 1 where a request gave no values.
+    ///
+    /// With --guess every type and order is shown side by side, at the address itself and at its neighbours,
+    /// since manuals count from 0 or from 1: look for the value that the machine shows.
     #[command(verbatim_doc_comment)]
     Read(read::Options),
     /// Show what the buffer holds, and decide about what the cloud refused for good

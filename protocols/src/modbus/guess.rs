@@ -78,9 +78,17 @@ pub struct Cell {
 }
 
 /// Every type and order at each of `starts`, which are places in `raw`. `configured` is among them, whatever it is.
-/// Texts are as long as it, or as the entries. `now` tells which times may be.
+/// Texts are as long as it, or as the entries; a device's clock shows UTC where no `zone` is known. `now` tells which
+/// times may be.
 #[must_use]
-pub fn guess(raw: &Raw, starts: &[usize], configured: Option<Layout>, zone: &TimeZone, now: UnixMillis) -> Vec<Row> {
+pub fn guess(
+    raw: &Raw,
+    starts: &[usize],
+    configured: Option<Layout>,
+    zone: Option<&TimeZone>,
+    now: UnixMillis,
+) -> Vec<Row> {
+    let zone = zone.unwrap_or(&TimeZone::UTC);
     let length = match configured {
         Some(Layout::Text(text)) => text.length,
         _ => MAX_REGISTERS.min(u16::try_from(raw.len()).unwrap_or(MAX_REGISTERS)),

@@ -7,7 +7,7 @@ use crate::modbus::settings::Table;
 const NOW: UnixMillis = UnixMillis(1_795_696_496_000);
 
 fn rows(registers: &[u16], configured: Option<Layout>) -> Vec<Row> {
-    guess(&Raw::Registers(registers.to_vec()), &[0, 1, 2], configured, &TimeZone::UTC, NOW)
+    guess(&Raw::Registers(registers.to_vec()), &[0, 1, 2], configured, None, NOW)
 }
 
 /// What is plausible: where, what, and the value.
@@ -70,7 +70,7 @@ fn mb16_the_configured_layout_is_always_shown() {
     assert_eq!((shown[0].layout, shown.len()), (bit, rows(&[0; 6], None).len() + 1));
     let f32 = Layout::F32(Order32::CDAB);
     assert_eq!(rows(&[0; 6], Some(f32)).iter().filter(|row| row.layout == f32).count(), 1);
-    let bits = guess(&Raw::Bits(vec![true, false]), &[0, 1, 2], Some(Layout::Coil), &TimeZone::UTC, NOW);
+    let bits = guess(&Raw::Bits(vec![true, false]), &[0, 1, 2], Some(Layout::Coil), None, NOW);
     assert_eq!(bits.len(), 1);
     assert!(bits[0].cells[1].is_some() && bits[0].cells[2].is_none());
 }
@@ -110,7 +110,7 @@ proptest! {
 
     #[test]
     fn mb16_nothing_panics(registers: Vec<u16>, start in 0usize..20) {
-        let rows = guess(&Raw::Registers(registers), &[start], None, &TimeZone::UTC, NOW);
+        let rows = guess(&Raw::Registers(registers), &[start], None, None, NOW);
         prop_assert!(rows.len() > 50);
     }
 }
