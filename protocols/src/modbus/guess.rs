@@ -88,7 +88,7 @@ pub fn guess(
     zone: Option<&TimeZone>,
     now: UnixMillis,
 ) -> Vec<Row> {
-    let zone = zone.unwrap_or(&TimeZone::UTC);
+    let zone = zone.cloned().unwrap_or(TimeZone::UTC);
     let length = match configured {
         Some(Layout::Text(text)) => text.length,
         _ => MAX_REGISTERS.min(u16::try_from(raw.len()).unwrap_or(MAX_REGISTERS)),
