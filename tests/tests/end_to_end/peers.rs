@@ -72,9 +72,15 @@ impl Signals {
             for reading in site.ingest.store().readings(Some(&id)).unwrap() {
                 let reading = reading.unwrap();
                 match value {
-                    Ok(value) => assert_eq!((reading.quality, &reading.value), (Quality::Good, value), "{name}: {reading:?}"),
+                    Ok(value) => {
+                        assert_eq!((reading.quality, &reading.value), (Quality::Good, value), "{name}: {reading:?}")
+                    }
                     Err(reason) => {
-                        assert_eq!((reading.quality, &reading.value), (Quality::Bad, &Value::Null), "{name}: {reading:?}");
+                        assert_eq!(
+                            (reading.quality, &reading.value),
+                            (Quality::Bad, &Value::Null),
+                            "{name}: {reading:?}"
+                        );
                         assert_eq!(reading.reason.as_deref(), Some(*reason), "{name}: {reading:?}");
                     }
                 }

@@ -82,15 +82,16 @@ fn mb16_the_neighbours_are_asked_for_where_there_are_any() {
         let limits = Limits { max_registers, ..Limits::default() };
         windows(address, width, &limits).iter().map(|window| (window.first, window.count)).collect()
     };
-    assert_eq!(of(100, 2, 125), [(99, 6), (99, 4), (100, 2)]);
-    assert_eq!(of(100, 4, 125), [(99, 6), (100, 4)]);
+    assert_eq!(of(100, 2, 125), [(99, 6), (99, 4), (99, 3), (100, 3), (100, 2)]);
+    assert_eq!(of(100, 4, 125), [(99, 6), (99, 5), (100, 5), (100, 4)]);
     assert_eq!(of(0, 1, 125), [(0, 5), (0, 2), (0, 1)]);
     assert_eq!(of(65_535, 1, 125), [(65_534, 2), (65_535, 1)]);
-    assert_eq!(of(100, 2, 4), [(99, 4), (100, 2)]);
+    assert_eq!(of(100, 2, 4), [(99, 4), (99, 3), (100, 3), (100, 2)]);
     assert_eq!(of(100, 125, 125), [(100, 125)]);
     let coil = Address { table: Table::Coil, offset: 7 };
     let bits: Vec<_> = windows(coil, 1, &Limits::default());
-    assert_eq!(bits, [Window { first: 6, count: 3 }, Window { first: 7, count: 1 }]);
+    let window = |first, count| Window { first, count };
+    assert_eq!(bits, [window(6, 3), window(6, 2), window(7, 2), window(7, 1)]);
 }
 
 proptest! {

@@ -51,7 +51,8 @@ fn mb04_mbpoll_prints_what_lineside_reads() {
     };
     for (at, value) in mbpoll(port, &["-t", "4"], 0, 6) {
         // Above 32767: `32768 (-32768)`.
-        let (unsigned, signed) = value.split_once(" (").map_or((value.as_str(), value.as_str()), |(u, s)| (u, s.trim_end_matches(')')));
+        let (unsigned, signed) =
+            value.split_once(" (").map_or((value.as_str(), value.as_str()), |(u, s)| (u, s.trim_end_matches(')')));
         pair(at, "type = \"u16\"", unsigned);
         pair(at, "type = \"i16\"", signed);
     }
