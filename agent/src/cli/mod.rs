@@ -3,6 +3,7 @@
 
 mod buffer;
 mod check;
+mod guess;
 mod identify;
 mod plan;
 mod read;
@@ -74,6 +75,9 @@ enum Command {
     ///
     /// The daemon may go on running, if the device has a connection to spare. Nothing that is read here goes
     /// to the cloud. The exit code is 1 where a request gave no values.
+    ///
+    /// With --guess every type and order is shown side by side, at the address itself and at its neighbours,
+    /// since manuals count from 0 or from 1: look for the value that the machine shows.
     #[command(verbatim_doc_comment)]
     Read(read::Options),
     /// Ask a device who made it and what it is, where it knows that (Modbus function 43/14)

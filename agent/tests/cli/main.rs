@@ -119,6 +119,52 @@ fn names_itself(listener: &std::net::TcpListener) {
     }
 }
 
+/// The pressure lies at 0 as an f32 in CDAB; the configuration has it one address further, in the usual order.
+#[tokio::test(flavor = "multi_thread")]
+async fn mb16_a_wrong_address_and_order_are_found() {
+    let gateway = Gateway::new();
+    let (plant, text) = press();
+    let device = plant.device("press-7").unwrap();
+    let wrong = text.replace("register = \"holding:0\"", "register = \"holding:1\"").replace("CDAB", "ABCD");
+    let shown = gateway.shown(&wrong, &["read", "press-7", "hydraulic_pressure", "--guess"]);
+    let columns: Vec<&str> =
+        shown.lines().find(|line| line.trim_start().starts_with("holding:0 ")).unwrap().split_whitespace().collect();
+    assert_eq!(columns, ["holding:0", "holding:1", "holding:2"], "{shown}");
+    let row =
+        |layout: &str| shown.lines().find(|line| line.get(2..).is_some_and(|row| row.starts_with(layout))).unwrap();
+    let cells: Vec<&str> = row("f32 CDAB").split_whitespace().skip(2).take(2).collect();
+    assert_eq!(cells, ["*", "4.0"], "at holding:0: {shown}");
+    assert!(row("f32 ABCD").starts_with('>'), "{shown}");
+    // The device has three registers: wider windows are refused, this one is answered.
+    with_settings!({filters => vec![(r"\d+\.\d ms", "[TIME] ms")]}, { assert_snapshot!(shown.trim_end()) });
+    device.fault_next([Fault::Exception(4)]);
+    let refused = gateway.shown(&wrong, &["read", "press-7", "hydraulic_pressure", "--guess"]);
+    assert!(refused.starts_with("exit 1\n") && refused.contains("exception 4"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mb16_registers_are_read_that_are_not_configured() {
+    let gateway = Gateway::new();
+    let (_plant, text) = press();
+    let read = |arguments: &[&str]| gateway.shown(&text, &[&["read", "press-7"], arguments].concat());
+    let mut report = String::new();
+    for arguments in [
+        &["--register", "holding:1", "--count", "2"][..],
+        &["--register", "40003"],
+        &["--register", "coil:0"],
+        &["--register", "coil:0", "--guess"],
+        &["--register", "holding:9000"],
+        &["--register", "holding:0", "--count", "126"],
+        &["--register", "holding:65535", "--count", "2"],
+        &["--register", "hold:0"],
+        &["running", "--register", "coil:0"],
+        &["--count", "2"],
+    ] {
+        report += &format!("##### {}\n{}\n", arguments.join(" "), read(arguments));
+    }
+    with_settings!({filters => vec![(r"\d+\.\d ms", "[TIME] ms")]}, { assert_snapshot!(report.trim_end()) });
+}
+
 #[test]
 fn the_schemas_are_json_and_know_every_key_of_the_example() {
     let schema = |of: &str| -> Value {

@@ -34,7 +34,7 @@ pub struct Window {
 }
 
 /// What to ask for to judge `width` entries at `address`: the widest window first, and each next one where the device
-/// does not have all of it. The last one is `width` entries at `address`, without the neighbours.
+/// does not have all of it: without the neighbour behind, without the one before, and at last without either.
 #[must_use]
 pub fn windows(address: Address, width: u16, limits: &Limits) -> Vec<Window> {
     let bits = address.table.is_bits();
@@ -42,12 +42,12 @@ pub fn windows(address: Address, width: u16, limits: &Limits) -> Vec<Window> {
     let (at, width) = (u32::from(address.offset), u32::from(width.max(1)));
     let wide = if bits { width } else { width.max(WIDEST.into()) };
     let mut windows: Vec<Window> = Vec::new();
-    for (first, end) in
-        [(at.saturating_sub(1), at + 1 + wide), (at.saturating_sub(1), at + 1 + width), (at, at + width)]
-    {
+    let (before, behind) = (at.saturating_sub(1), at + width + 1);
+    let runs = [(before, at + wide + 1), (before, behind), (before, at + width), (at, behind), (at, at + width)];
+    for (first, end) in runs {
         let count = end.min(TABLE_SIZE) - first;
         let window = Window { first: entry(first), count: entry(count) };
-        if (count <= most || first == at) && windows.last() != Some(&window) {
+        if (count <= most || u32::from(window.count) == width) && !windows.contains(&window) {
             windows.push(window);
         }
     }
@@ -78,9 +78,17 @@ pub struct Cell {
 }
 
 /// Every type and order at each of `starts`, which are places in `raw`. `configured` is among them, whatever it is.
-/// Texts are as long as it, or as the entries. `now` tells which times may be.
+/// Texts are as long as it, or as the entries; a device's clock shows UTC where no `zone` is known. `now` tells which
+/// times may be.
 #[must_use]
-pub fn guess(raw: &Raw, starts: &[usize], configured: Option<Layout>, zone: &TimeZone, now: UnixMillis) -> Vec<Row> {
+pub fn guess(
+    raw: &Raw,
+    starts: &[usize],
+    configured: Option<Layout>,
+    zone: Option<&TimeZone>,
+    now: UnixMillis,
+) -> Vec<Row> {
+    let zone = zone.cloned().unwrap_or(TimeZone::UTC);
     let length = match configured {
         Some(Layout::Text(text)) => text.length,
         _ => MAX_REGISTERS.min(u16::try_from(raw.len()).unwrap_or(MAX_REGISTERS)),

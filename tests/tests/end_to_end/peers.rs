@@ -1,4 +1,7 @@
-//! Devices that others wrote: pymodbus and libmodbus (`tests/peers`). Needs `tests/peers/install`.
+//! Devices that others wrote: pymodbus and libmodbus (`tests/peers`). Needs `tests/peers/install`. A master that others
+//! wrote is in [`mbpoll`].
+
+mod mbpoll;
 
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
@@ -42,11 +45,20 @@ fn device(port: u16, poll: &str) -> String {
 #[derive(Default)]
 struct Signals {
     text: String,
-    expected: Vec<(String, Value)>,
+    /// The value, or why there is none.
+    expected: Vec<(String, Result<Value, &'static str>)>,
 }
 
 impl Signals {
     fn add(&mut self, register: &str, keys: &str, value: Value) {
+        self.add_any(register, keys, Ok(value));
+    }
+
+    fn add_bad(&mut self, register: &str, keys: &str, reason: &'static str) {
+        self.add_any(register, keys, Err(reason));
+    }
+
+    fn add_any(&mut self, register: &str, keys: &str, value: Result<Value, &'static str>) {
         let name = format!("s{}", self.expected.len());
         self.text += &format!("[[device.signal]]\nname = \"{name}\"\nregister = \"{register}\"\n{keys}\n");
         self.expected.push((name, value));
@@ -59,8 +71,19 @@ impl Signals {
             let mut count = 0;
             for reading in site.ingest.store().readings(Some(&id)).unwrap() {
                 let reading = reading.unwrap();
-                assert_eq!(reading.quality, Quality::Good, "{name}: {reading:?}");
-                assert_eq!(&reading.value, value, "{name}: {reading:?}");
+                match value {
+                    Ok(value) => {
+                        assert_eq!((reading.quality, &reading.value), (Quality::Good, value), "{name}: {reading:?}")
+                    }
+                    Err(reason) => {
+                        assert_eq!(
+                            (reading.quality, &reading.value),
+                            (Quality::Bad, &Value::Null),
+                            "{name}: {reading:?}"
+                        );
+                        assert_eq!(reading.reason.as_deref(), Some(*reason), "{name}: {reading:?}");
+                    }
+                }
                 count += 1;
             }
             assert!(count > 0, "{name} was never read");
@@ -101,11 +124,75 @@ fn pymodbus_signals() -> Signals {
             at += 4;
         }
     }
+    add_digits(&mut signals);
+    add_times(&mut signals);
+    add_texts(&mut signals);
+    signals.add_bad("holding:350", "type = \"bcd16\"", "decode:bcd");
+    signals.add_bad("holding:351", "type = \"mod10k-32\"\norder = \"high-first\"", "decode:mod10k");
+    signals.add_bad("holding:353", "type = \"string\"\nlength = 2", "decode:utf8");
+    signals.add_bad("holding:355", "type = \"bcd-time-6\"", "decode:time");
+    // Controls: the same registers in a form in which they are a value, and a sentinel that is no digits.
+    signals.add("holding:350", "type = \"u16\"\nscale = 0.001", json!(4.666));
+    signals.add_bad("holding:350", "type = \"bcd16\"\nno_value = [0x123A]", "decode:bcd");
+    signals.add_bad("holding:350", "type = \"u16\"\nno_value = [0x123A]", "value:no-value");
     signals
 }
 
+const ORDERS32: [&str; 4] = ["ABCD", "CDAB", "BADC", "DCBA"];
+const ORDERS64: [&str; 4] = ["ABCDEFGH", "GHEFCDAB", "BADCFEHG", "HGFEDCBA"];
+const WORDS: [&str; 2] = ["high-first", "low-first"];
+
+fn add_digits(signals: &mut Signals) {
+    signals.add("holding:200", "type = \"bcd16\"", json!(1234));
+    signals.add("holding:201", "type = \"bcd16\"\norder = \"BA\"", json!(1234));
+    let mut at = 202;
+    let mut next = |kind: &str, orders: &[&str], width: u16, value: Value| {
+        for order in orders {
+            signals.add(&format!("holding:{at}"), &format!("type = \"{kind}\"\norder = \"{order}\""), value.clone());
+            at += width;
+        }
+    };
+    next("bcd32", &ORDERS32, 2, json!(12_345_678));
+    next("bcd64", &ORDERS64, 4, json!("1234567890123456"));
+    next("mod10k-32", &WORDS, 2, json!(12_345_678));
+    next("mod10k-48", &WORDS, 3, json!("123456789012"));
+    next("mod10k-64", &WORDS, 4, json!("1234567890123456"));
+    // A tenth of what the digits say, as a person writes it.
+    signals.add("holding:202", "type = \"bcd32\"\norder = \"ABCD\"\nscale = 0.1", json!(1_234_567.8));
+}
+
+fn add_times(signals: &mut Signals) {
+    let (second, moment) = (json!(1_795_696_496_000_i64), json!(1_795_696_496_789_i64));
+    let mut at = 244;
+    let mut next = |kind: &str, orders: &[&str], width: u16, value: &Value| {
+        for order in orders {
+            signals.add(&format!("holding:{at}"), &format!("type = \"{kind}\"\norder = \"{order}\""), value.clone());
+            at += width;
+        }
+    };
+    next("epoch-s", &ORDERS32, 2, &second);
+    next("epoch-ms", &ORDERS64, 4, &moment);
+    next("bcd-time-6", &WORDS, 3, &second);
+    next("bcd-time-8", &WORDS, 4, &moment);
+    // An hour ahead of UTC; so is Berlin in November.
+    for zone in ["+01:00", "Europe/Berlin"] {
+        signals.add("holding:282", &format!("type = \"bcd-time-6\"\ntimezone = \"{zone}\""), second.clone());
+    }
+}
+
+fn add_texts(signals: &mut Signals) {
+    let (pump, oil) = (json!("Pump 7"), json!("Öl 40 °C"));
+    signals.add("holding:290", "type = \"string\"\nlength = 8", pump.clone());
+    signals.add("holding:298", "type = \"string\"\nlength = 8\nlayout = \"BA\"", oil.clone());
+    signals.add("holding:306", "type = \"string\"\nlength = 10\nlayout = \"char-low\"", pump.clone());
+    signals.add("holding:316", "type = \"string\"\nlength = 10\nlayout = \"char-high\"", pump);
+    signals.add("holding:326", "type = \"string\"\nlength = 8\nencoding = \"latin-1\"", oil);
+    signals.add("holding:334", "type = \"string\"\nlength = 8\nencoding = \"ascii\"", json!("LOT-0815"));
+    signals.add("holding:334", "type = \"string\"\nlength = 8\ntrim = \"nul\"", json!("  LOT-0815      "));
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn every_type_and_order_of_a_pymodbus_server_through_outage_and_kill() {
+async fn mb04_every_type_and_order_of_a_pymodbus_server_through_outage_and_kill() {
     let port = free_port();
     let _peer = Peer::start(".venv/bin/python", &["pymodbus_server.py", &port.to_string()]);
     let site = Site::new();

@@ -7,7 +7,7 @@ use crate::modbus::settings::Table;
 const NOW: UnixMillis = UnixMillis(1_795_696_496_000);
 
 fn rows(registers: &[u16], configured: Option<Layout>) -> Vec<Row> {
-    guess(&Raw::Registers(registers.to_vec()), &[0, 1, 2], configured, &TimeZone::UTC, NOW)
+    guess(&Raw::Registers(registers.to_vec()), &[0, 1, 2], configured, None, NOW)
 }
 
 /// What is plausible: where, what, and the value.
@@ -70,7 +70,7 @@ fn mb16_the_configured_layout_is_always_shown() {
     assert_eq!((shown[0].layout, shown.len()), (bit, rows(&[0; 6], None).len() + 1));
     let f32 = Layout::F32(Order32::CDAB);
     assert_eq!(rows(&[0; 6], Some(f32)).iter().filter(|row| row.layout == f32).count(), 1);
-    let bits = guess(&Raw::Bits(vec![true, false]), &[0, 1, 2], Some(Layout::Coil), &TimeZone::UTC, NOW);
+    let bits = guess(&Raw::Bits(vec![true, false]), &[0, 1, 2], Some(Layout::Coil), None, NOW);
     assert_eq!(bits.len(), 1);
     assert!(bits[0].cells[1].is_some() && bits[0].cells[2].is_none());
 }
@@ -82,15 +82,16 @@ fn mb16_the_neighbours_are_asked_for_where_there_are_any() {
         let limits = Limits { max_registers, ..Limits::default() };
         windows(address, width, &limits).iter().map(|window| (window.first, window.count)).collect()
     };
-    assert_eq!(of(100, 2, 125), [(99, 6), (99, 4), (100, 2)]);
-    assert_eq!(of(100, 4, 125), [(99, 6), (100, 4)]);
+    assert_eq!(of(100, 2, 125), [(99, 6), (99, 4), (99, 3), (100, 3), (100, 2)]);
+    assert_eq!(of(100, 4, 125), [(99, 6), (99, 5), (100, 5), (100, 4)]);
     assert_eq!(of(0, 1, 125), [(0, 5), (0, 2), (0, 1)]);
     assert_eq!(of(65_535, 1, 125), [(65_534, 2), (65_535, 1)]);
-    assert_eq!(of(100, 2, 4), [(99, 4), (100, 2)]);
+    assert_eq!(of(100, 2, 4), [(99, 4), (99, 3), (100, 3), (100, 2)]);
     assert_eq!(of(100, 125, 125), [(100, 125)]);
     let coil = Address { table: Table::Coil, offset: 7 };
     let bits: Vec<_> = windows(coil, 1, &Limits::default());
-    assert_eq!(bits, [Window { first: 6, count: 3 }, Window { first: 7, count: 1 }]);
+    let window = |first, count| Window { first, count };
+    assert_eq!(bits, [window(6, 3), window(6, 2), window(7, 2), window(7, 1)]);
 }
 
 proptest! {
@@ -110,7 +111,7 @@ proptest! {
 
     #[test]
     fn mb16_nothing_panics(registers: Vec<u16>, start in 0usize..20) {
-        let rows = guess(&Raw::Registers(registers), &[start], None, &TimeZone::UTC, NOW);
+        let rows = guess(&Raw::Registers(registers), &[start], None, None, NOW);
         prop_assert!(rows.len() > 50);
     }
 }
