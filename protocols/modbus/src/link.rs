@@ -102,7 +102,6 @@ impl Link {
 
     /// Asks all of them, at most `pipeline` at once where the line can tell their answers apart (Modbus TCP; at most
     /// 8), else one after the other. The results are in the order of `asks`.
-    #[expect(dead_code, reason = "the poller asks one after the other so far")]
     pub(crate) async fn read_many(&mut self, asks: &[Ask<'_>], pipeline: u8) -> Vec<Result<Raw, Failure>> {
         let _ = pipeline;
         let mut results = Vec::with_capacity(asks.len());
@@ -113,7 +112,6 @@ impl Link {
     }
 
     /// Whether an answer of `unit` came too late since this was last asked: the unit lives, though slowly.
-    #[expect(dead_code, reason = "the poller takes it for life")]
     pub(crate) fn heard(&mut self, unit: u8) -> bool {
         let _ = unit;
         false

@@ -26,6 +26,8 @@ pub struct Isolation {
     /// Splits of which not both parts have been answered or refused yet.
     cases: Vec<Case>,
     next_case: u32,
+    /// Whether it was split since it was planned.
+    was_split: bool,
 }
 
 /// What is asked in one piece.
@@ -76,7 +78,7 @@ impl Isolation {
     #[must_use]
     pub fn new(whole: Request) -> Self {
         let parts = vec![Part { request: whole.clone(), case: None }];
-        Isolation { whole, parts, cases: Vec::new(), next_case: 0 }
+        Isolation { whole, parts, cases: Vec::new(), next_case: 0, was_split: false }
     }
 
     /// As it was planned.
@@ -97,9 +99,16 @@ impl Isolation {
         !self.cases.is_empty()
     }
 
+    /// Whether its parts are those of a search that has come to its end.
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        self.was_split && !self.is_open()
+    }
+
     /// Makes the parts the fewest around what was learned. What is being looked for is forgotten.
     pub fn plan_around(&mut self, device: &Device, learned: &Learned) {
         self.cases.clear();
+        self.was_split = false;
         let requests = self.whole.around(device, learned);
         self.parts = requests.into_iter().map(|request| Part { request, case: None }).collect();
     }
@@ -149,6 +158,7 @@ impl Isolation {
         });
         let parts = [left, right].map(|request| Part { request, case: Some(id) });
         self.parts.splice(at..=at, parts);
+        self.was_split = true;
         Finding::Split
     }
 }

@@ -73,7 +73,17 @@ pub struct Life {
 #[derive(Clone, Copy, Debug)]
 enum Lost {
     Unconnected,
-    Silent { next: Duration, probes: u32 },
+    /// `late`: a reply to the last probe came late, so the next waits the full timeout.
+    Silent {
+        next: Duration,
+        probes: u32,
+        late: bool,
+    },
+}
+
+/// Whether the next probe waits the full timeout.
+const fn is_full(probes: u32, late: bool) -> bool {
+    late || (probes + 1).is_multiple_of(FULL_PROBE)
 }
 
 impl Life {
@@ -102,8 +112,8 @@ impl Life {
     pub fn leave(&self, now: Duration) -> Leave {
         match (self.lost, self.busy_until) {
             (Some(Lost::Unconnected), _) => Leave::Probe { full: true },
-            (Some(Lost::Silent { next, probes }), _) if next <= now => {
-                Leave::Probe { full: (probes + 1).is_multiple_of(FULL_PROBE) }
+            (Some(Lost::Silent { next, probes, late }), _) if next <= now => {
+                Leave::Probe { full: is_full(probes, late) }
             }
             (Some(Lost::Silent { .. }), _) => Leave::Rest(Reason::DeviceLost),
             (None, Some((until, code))) if now < until => Leave::Rest(Reason::ModbusException(code)),
@@ -142,20 +152,32 @@ impl Life {
         }
         self.lost = Some(match (self.lost, answer) {
             // The probe did not even go out: it is tried again with the next connection.
-            (Some(Lost::Silent { probes, .. }), Answer::NoConnection) => Lost::Silent { next: now, probes },
+            (Some(Lost::Silent { probes, late, .. }), Answer::NoConnection) => Lost::Silent { next: now, probes, late },
             (_, Answer::NoConnection) => Lost::Unconnected,
-            (Some(Lost::Silent { probes, .. }), _) => {
-                Lost::Silent { next: now.saturating_add(self.probe), probes: probes.wrapping_add(1) }
+            (Some(Lost::Silent { probes, late: false, .. }), _) => {
+                Lost::Silent { next: now.saturating_add(self.probe), probes: (probes + 1) % FULL_PROBE, late: false }
             }
-            (_, _) => Lost::Silent { next: now.saturating_add(self.probe), probes: 0 },
+            (Some(Lost::Silent { probes, .. }), _) => {
+                Lost::Silent { next: now.saturating_add(self.probe), probes, late: false }
+            }
+            (_, _) => Lost::Silent { next: now.saturating_add(self.probe), probes: 0, late: false },
         });
         let was = std::mem::replace(&mut self.state, DeviceState::Down);
         (was != DeviceState::Down).then_some(Transition::Down(reason))
     }
 
-    /// A late but matching reply came. It brings a lost device back; one that is asked must answer in time.
-    pub fn note_late_reply(&mut self) -> Option<Transition> {
-        self.lost.and_then(|_| self.lives())
+    /// A late but matching reply to a probe came: the device lives, but slower than a probe waits. So it is asked again at
+    /// once, with the full timeout. One that is too slow even for that stays lost, and costs no more than that.
+    pub const fn note_late_reply(&mut self, now: Duration) {
+        if let Some(Lost::Silent { next, late, .. }) = &mut self.lost {
+            (*next, *late) = (now, true);
+        }
+    }
+
+    /// Whether the next probe waits less than the full timeout; only then a late reply is news.
+    #[must_use]
+    pub const fn probes_shortly(&self) -> bool {
+        matches!(self.lost, Some(Lost::Silent { probes, late, .. }) if !is_full(probes, late))
     }
 
     fn lives(&mut self) -> Option<Transition> {
@@ -214,14 +236,22 @@ mod tests {
     }
 
     #[test]
-    fn mb13_a_late_reply_is_life_for_a_lost_device_only() {
+    fn mb13_a_late_reply_to_a_probe_asks_again_at_once_and_in_full() {
         let mut life = life();
-        life.note(s(0), TIMEOUT, 0);
-        assert_eq!(life.note_late_reply(), None);
-        life.note(s(1), TIMEOUT, 0);
-        life.note(s(2), TIMEOUT, 0);
-        assert_eq!(life.note_late_reply(), Some(Transition::Up));
-        assert_eq!(life.leave(s(3)), Leave::Ask);
+        for _ in 0..3 {
+            life.note_late_reply(s(0));
+            assert_eq!(life.leave(s(0)), Leave::Ask, "one that is asked must answer in time");
+            life.note(s(0), TIMEOUT, 0);
+        }
+        assert!(life.probes_shortly());
+        life.note(s(30), TIMEOUT, 0);
+        life.note_late_reply(s(31));
+        assert_eq!(life.leave(s(31)), Leave::Probe { full: true });
+        assert!(!life.probes_shortly());
+        let mut slower = life.clone();
+        assert_eq!(life.note(s(32), Answer::Values, 0), Some(Transition::Up));
+        assert_eq!(slower.note(s(32), TIMEOUT, 0), None);
+        assert_eq!(slower.leave(s(61)), Leave::Rest(Reason::DeviceLost));
     }
 
     #[test]

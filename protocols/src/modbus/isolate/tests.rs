@@ -46,6 +46,7 @@ fn cycle(
     mut extra: usize,
 ) -> (BTreeSet<usize>, usize) {
     if !isolation.is_open() {
+        assert!(isolation.parts().len() < 2 || isolation.is_stale() || !learned.is_empty());
         isolation.plan_around(device, learned);
     }
     let (mut good, mut requests, mut at, mut longest) = (BTreeSet::new(), 0, 0, 0);
