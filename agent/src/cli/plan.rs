@@ -29,6 +29,7 @@ pub(super) fn run(config: &Path, options: &Options, out: &mut dyn Write) -> anyh
             return Ok(Exit::Usage);
         }
     };
+    let known = super::learned::known(&config);
     for device in wanted {
         let signals = super::counted(device.signals.len(), "signal");
         writeln!(
@@ -39,8 +40,11 @@ pub(super) fn run(config: &Path, options: &Options, out: &mut dyn Write) -> anyh
             device.line.address(),
             device.unit
         )?;
-        let plan = plan(device).to_string();
-        for line in plan.lines() {
+        let mut plan = plan(device);
+        if let Some(learned) = known.get(device.name.as_str()) {
+            plan = plan.around(device, learned);
+        }
+        for line in plan.to_string().lines() {
             writeln!(out, "  {line}")?;
         }
         writeln!(out)?;

@@ -31,12 +31,10 @@ use super::settings::{Address, Device, Signal, Table};
 use crate::sample::{Columns, SignalIndex};
 
 /// What is asked of one device, and how often.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// The shortest interval first.
     pub polls: Vec<Poll>,
-    /// What the device allows, requests a second.
-    pub max_rate: Option<f64>,
     /// What is planned around, where something was learned.
     pub holes: Vec<Hole>,
     /// The most entries of a table that are asked for at once, where that was learned, and the exception code to more.
@@ -99,7 +97,7 @@ pub fn plan(device: &Device) -> Plan {
             _ => polls.push(Poll { every, requests: requests.collect() }),
         }
     }
-    Plan { polls, max_rate: device.max_rate, holes: Vec::new(), limits: Vec::new() }
+    Plan { polls, holes: Vec::new(), limits: Vec::new() }
 }
 
 /// What a signal takes of its table.
@@ -135,7 +133,7 @@ impl Plan {
         let holes =
             learned.holes().map(|(entries, memory)| Hole { entries, code: memory.code, signals: covers(entries) });
         let limits = learned.limits().map(|(table, most, memory)| (table, most, memory.code));
-        Plan { polls: polls.collect(), max_rate: self.max_rate, holes: holes.collect(), limits: limits.collect() }
+        Plan { polls: polls.collect(), holes: holes.collect(), limits: limits.collect() }
     }
 
     /// What the plan costs the device.
