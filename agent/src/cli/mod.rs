@@ -8,6 +8,7 @@ mod plan;
 mod read;
 mod run;
 mod schema;
+mod signals;
 mod status;
 
 use std::io::{self, IsTerminal as _, Write};
@@ -62,8 +63,13 @@ enum Command {
     /// Where the daemon is not running, the numbers come from the buffer's file, and the exit code is 69.
     #[command(verbatim_doc_comment)]
     Status(status::Options),
-    /// Show the Modbus requests that the configured signals make, without sending any
+    /// Show the Modbus requests that the configured signals make and what they cost, without sending any
     Plan(plan::Options),
+    /// Show the configured signals, as a table or as CSV
+    ///
+    /// What --csv prints is what `signals = "FILE.csv"` of a device reads. With exactly one DEVICE it fits any device;
+    /// otherwise its first column names the device, and one file serves them all.
+    Signals(signals::Options),
     /// Read a device once: raw registers, values with unit and quality, and how long it took
     ///
     /// The daemon may go on running, if the device has a connection to spare. Nothing that is read here goes
@@ -113,6 +119,7 @@ impl Cli {
             Command::Check => check::run(&self.config, &mut out),
             Command::Status(options) => status::run(&self.config, &options, &mut out),
             Command::Plan(options) => plan::run(&self.config, &options, &mut out),
+            Command::Signals(options) => signals::run(&self.config, &options, &mut out),
             Command::Read(options) => read::run(&self.config, &options, &mut out),
             Command::Buffer(options) => buffer::run(&self.config, &options, &mut out),
             Command::Learned(options) => learned::run(&self.config, &options, &mut out),
@@ -134,8 +141,13 @@ fn runtime() -> io::Result<tokio::runtime::Runtime> {
 
 /// Loads the configuration, or says on stderr what is wrong with it.
 fn load(path: &std::path::Path) -> io::Result<Result<Config, Exit>> {
-    Ok(match lineside_config::load(path) {
-        Ok(config) => Ok(config),
+    or_complain(lineside_config::load(path))
+}
+
+/// What was loaded, or what is wrong with it on stderr.
+fn or_complain<T>(loaded: Result<T, Problems>) -> io::Result<Result<T, Exit>> {
+    Ok(match loaded {
+        Ok(loaded) => Ok(loaded),
         Err(problems) => {
             complain(&problems)?;
             Err(Exit::Configuration)

@@ -17,8 +17,8 @@ pub(crate) struct Learner {
     pub(crate) learned: Learned,
     pub(crate) version: u64,
     retries: Retries,
-    /// Whether a value has come since the device was last silent or not connected: one that is booting refuses everything,
-    /// and that teaches nothing.
+    /// Whether a value has come since the device was last silent, not connected, or began to refuse something: one that is
+    /// booting or stopped refuses everything, and that teaches nothing.
     gives_values: bool,
     /// The most entries that each table gave at once.
     longest: [u16; 4],
@@ -53,6 +53,11 @@ impl Learner {
         }
     }
 
+    /// Something was refused that is not part of a search. Whether anything was answered since the one before.
+    pub(crate) const fn note_refused(&mut self) -> bool {
+        std::mem::replace(&mut self.gives_values, false)
+    }
+
     /// So much was given at once; the most that ever was.
     pub(crate) fn note_given(&mut self, entries: Entries) -> u16 {
         let longest = self.longest.get_mut(usize::from(entries.table.read_function()).saturating_sub(1));
@@ -84,7 +89,7 @@ impl Learner {
                 tracing::info!(%device, table = table_name, most, code, "the device gives no more than this at once");
                 self.change(now, |learned| learned.add_limit(table, most, code, wall));
             }
-            Finding::Nothing | Finding::Split => {}
+            Finding::Nothing | Finding::Split | Finding::Doubt => {}
         }
     }
 

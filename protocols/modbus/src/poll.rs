@@ -16,7 +16,7 @@ use std::time::Duration;
 use lineside_protocols::health::{DeviceState, SharedHealth, Transition};
 use lineside_protocols::modbus::decode::Raw;
 use lineside_protocols::modbus::exception::{Class, refuses_range};
-use lineside_protocols::modbus::isolate::Finding;
+use lineside_protocols::modbus::isolate::{Finding, Part};
 use lineside_protocols::modbus::learn::Fact;
 use lineside_protocols::modbus::life::{Answer, Leave, Life};
 use lineside_protocols::modbus::pace::Pace;
@@ -36,6 +36,9 @@ use crate::round::{Going, Round};
 /// among 125 at once. They end earlier where the next round is due, but never below [`LEAST_EXTRA`].
 const MOST_EXTRA: usize = 24;
 const LEAST_EXTRA: usize = 2;
+
+/// Single signals that one round asks for to see whether the device answers anything.
+const MOST_FEELERS: usize = 4;
 
 pub(crate) struct Poller {
     device: Device,
@@ -200,7 +203,8 @@ impl Poller {
         let Some(read) = round.reads.get_mut(read_at) else { return };
         let Some(request) = read.isolation.parts().get(part).map(|part| &part.request) else { return };
         going.outcome.note(request, result, time);
-        let (entries, is_one) = (request.entries(), request.signals.len() == 1);
+        let entries = request.entries();
+        let is_searched = read.isolation.parts().get(part).is_some_and(Part::is_searched);
         let mut finding = Finding::Nothing;
         match result {
             Ok(raw) => {
@@ -209,21 +213,33 @@ impl Poller {
             }
             Err(failure) => {
                 read.fill(part, failure.reason());
-                match failure {
-                    Failure::Exception(code) if refuses_range(*code) && self.learner.may_learn() => {
+                if let Failure::Exception(code) = failure
+                    && refuses_range(*code)
+                {
+                    let is_atomic = read.isolation.is_atomic(part, &self.device);
+                    // The first of a search, or one that cannot be searched: does the device answer anything at all?
+                    let answers =
+                        if is_searched { self.learner.may_learn() } else { self.learner.note_refused() && is_atomic };
+                    if answers {
                         finding = read.isolation.note_refused(part, &self.device, *code);
-                    }
-                    Failure::Exception(code) if refuses_range(*code) && !is_one && !going.has_felt => {
+                        if matches!(finding, Finding::Hole { .. }) {
+                            // The value since the first refusal vouches for it.
+                            self.learner.note(Answer::Values, true);
+                        }
+                    } else if !is_atomic && going.feelers < MOST_FEELERS && going.feel.is_none() {
                         read.reopen(part);
                         going.feel = Some((read_at, part, *code));
                     }
-                    _ => {}
                 }
             }
         }
+        let budget = if now < next_slot { MOST_EXTRA } else { LEAST_EXTRA };
+        if finding == Finding::Doubt && is_searched && going.extra < budget {
+            going.extra += 1;
+            read.reopen(part);
+        }
         if finding == Finding::Split {
             going.feel = None;
-            let budget = if now < next_slot { MOST_EXTRA } else { LEAST_EXTRA };
             let ask = going.extra + 2 <= budget;
             going.extra += if ask { 2 } else { 0 };
             read.split(part, ask);
@@ -314,7 +330,7 @@ impl Poller {
     ) {
         let Some(round) = self.rounds.get_mut(at) else { return };
         let Some(going) = &mut round.going else { return };
-        going.has_felt = true;
+        going.feelers += 1;
         going.extra += 1;
         round.feeler = round.feeler.wrapping_add(1);
         let Some(read) = round.reads.get_mut(read_at) else { return };

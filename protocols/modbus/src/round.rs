@@ -31,8 +31,9 @@ pub(crate) struct Going {
     pub(crate) overruns: u64,
     /// Requests beyond the plan that it has cost so far.
     pub(crate) extra: usize,
-    /// Whether it has asked a single signal whether there is an answer at all, and whether something learned was tried.
-    pub(crate) has_felt: bool,
+    /// How often it has asked a single signal whether there is an answer at all.
+    pub(crate) feelers: usize,
+    /// Whether it has tried something learned again.
     pub(crate) has_tried: bool,
     /// The read and its part that were refused while the device answered nothing.
     pub(crate) feel: Option<(usize, usize, u8)>,

@@ -10,7 +10,8 @@
 //!    stays              what lies between them is a hole, or the two were too much at once: a size limit
 //! ```
 //!
-//! A part that cannot be split is one signal, or several at the same entries. What is found is learned, and the parts are
+//! A part that cannot be split is one signal, or several at the same entries. It is a hole when it was refused twice in a
+//! row: a device that has stopped for a moment, or is being loaded, refuses what it has a second later. What is found is learned, and the parts are
 //! then the fewest around it; until then they stay as they are from one cycle to the next, so that the work may be spread
 //! over as many cycles as it likes.
 
@@ -36,6 +37,20 @@ pub struct Part {
     /// Its signals are some of the planned request's.
     pub request: Request,
     case: Option<u32>,
+    /// Whether it was refused when it was asked last, and cannot be split.
+    is_doubtful: bool,
+}
+
+impl Part {
+    const fn new(request: Request, case: Option<u32>) -> Self {
+        Part { request, case, is_doubtful: false }
+    }
+
+    /// Whether it is a part of something that was refused, and for which a fault is being looked for.
+    #[must_use]
+    pub const fn is_searched(&self) -> bool {
+        self.case.is_some()
+    }
 }
 
 /// A refused part that was split.
@@ -57,6 +72,8 @@ pub enum Finding {
     Nothing,
     /// The part has become two; the second stands behind the first, in its place.
     Split,
+    /// The part cannot be split, and was refused for the first time. Refused once more it is a hole.
+    Doubt,
     /// These entries cannot be read.
     Hole {
         /// Which.
@@ -77,7 +94,7 @@ impl Isolation {
     /// The planned request in one piece.
     #[must_use]
     pub fn new(whole: Request) -> Self {
-        let parts = vec![Part { request: whole.clone(), case: None }];
+        let parts = vec![Part::new(whole.clone(), None)];
         Isolation { whole, parts, cases: Vec::new(), next_case: 0, was_split: false }
     }
 
@@ -105,18 +122,26 @@ impl Isolation {
         self.was_split && !self.is_open()
     }
 
+    /// Whether the part at `at` cannot be split: all its signals lie at the same entries.
+    #[must_use]
+    pub fn is_atomic(&self, at: usize, device: &Device) -> bool {
+        self.parts.get(at).is_none_or(|part| halves(&part.request, device).is_none())
+    }
+
     /// Makes the parts the fewest around what was learned. What is being looked for is forgotten.
     pub fn plan_around(&mut self, device: &Device, learned: &Learned) {
         self.cases.clear();
         self.was_split = false;
         let requests = self.whole.around(device, learned);
-        self.parts = requests.into_iter().map(|request| Part { request, case: None }).collect();
+        self.parts = requests.into_iter().map(|request| Part::new(request, None)).collect();
     }
 
     /// The part at `at` was answered with values. `longest` is the most entries of this table that the device ever gave
     /// at once in this run.
     pub fn note_answered(&mut self, at: usize, longest: u16) -> Finding {
-        let Some(case) = self.parts.get_mut(at).and_then(|part| part.case.take()) else { return Finding::Nothing };
+        let Some(part) = self.parts.get_mut(at) else { return Finding::Nothing };
+        part.is_doubtful = false;
+        let Some(case) = part.case.take() else { return Finding::Nothing };
         let Some(index) = self.cases.iter().position(|known| known.id == case) else { return Finding::Nothing };
         let Some(case) = self.cases.get_mut(index) else { return Finding::Nothing };
         let other = case.answered.replace(true);
@@ -134,6 +159,10 @@ impl Isolation {
     /// The part at `at` was refused with exception `code`, 2 or 3.
     pub fn note_refused(&mut self, at: usize, device: &Device, code: u8) -> Finding {
         let Some(part) = self.parts.get_mut(at) else { return Finding::Nothing };
+        let halves = halves(&part.request, device);
+        if halves.is_none() && !std::mem::replace(&mut part.is_doubtful, true) {
+            return Finding::Doubt;
+        }
         if let Some(case) = part.case.take()
             && let Some(index) = self.cases.iter().position(|known| known.id == case)
             && let Some(case) = self.cases.get_mut(index)
@@ -143,7 +172,7 @@ impl Isolation {
         }
         let Some(part) = self.parts.get(at) else { return Finding::Nothing };
         let whole = part.request.entries();
-        let Some([left, right]) = halves(&part.request, device) else {
+        let Some([left, right]) = halves else {
             return Finding::Hole { entries: whole, code };
         };
         let id = self.next_case;
@@ -156,7 +185,7 @@ impl Isolation {
             code,
             answered: None,
         });
-        let parts = [left, right].map(|request| Part { request, case: Some(id) });
+        let parts = [left, right].map(|request| Part::new(request, Some(id)));
         self.parts.splice(at..=at, parts);
         self.was_split = true;
         Finding::Split

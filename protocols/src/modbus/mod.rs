@@ -6,6 +6,7 @@ pub mod exception;
 pub mod isolate;
 pub mod learn;
 pub mod life;
+pub mod load;
 pub mod pace;
 pub mod plan;
 pub mod settings;

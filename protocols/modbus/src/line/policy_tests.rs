@@ -74,7 +74,7 @@ async fn mb08_one_bad_address_among_a_hundred_costs_one_signal() {
     let asked = responder.asked();
     let around: Vec<(u16, u16)> = asked.iter().rev().take(4).map(|ask| (ask.first, ask.count)).collect();
     assert_eq!(around, [(38, 62), (0, 37), (38, 62), (0, 37)]);
-    assert!(asked.len() <= 17 + 6, "{} requests", asked.len());
+    assert!(asked.len() <= 17 + 10, "{} requests", asked.len());
 }
 
 #[tokio::test]
@@ -124,7 +124,7 @@ async fn mb08_a_device_that_is_booting_teaches_nothing() {
     memory.wait_until(|m| m.samples(0).last().is_some_and(Sample::is_good)).await;
     assert!(learned.snapshot().0.is_empty(), "{:?}", learned.snapshot());
     let cycle = responder.asked().iter().take(60).filter(|ask| ask.count > 1).count();
-    assert!(cycle >= 35, "most of what it was asked is the plan: {cycle} of 60");
+    assert!(cycle >= 28, "most of what it was asked is the plan: {cycle} of 60");
 }
 
 #[tokio::test]

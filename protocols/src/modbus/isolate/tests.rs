@@ -62,14 +62,14 @@ fn cycle(
             Err(code) => isolation.note_refused(at, device, code),
         };
         match finding {
-            Finding::Split if extra > 0 => {
+            Finding::Split | Finding::Doubt if extra > 0 => {
                 extra -= 1;
                 continue;
             }
             Finding::Split => at += 1,
             Finding::Hole { entries, code } => drop(learned.add_hole(entries, code, UnixMillis(0))),
             Finding::Limit { most, code } => drop(learned.add_limit(asked.table, most, code, UnixMillis(0))),
-            Finding::Nothing => {}
+            Finding::Nothing | Finding::Doubt => {}
         }
         at += 1;
     }
@@ -84,7 +84,7 @@ fn mb08_one_bad_address_among_a_hundred_is_found_in_one_cycle_of_few_requests() 
         let (mut isolation, mut learned) = (of(&device), Learned::default());
         let (good, requests) = cycle(&mut isolation, &device, &mut learned, &refusing, 100);
         assert_eq!(good.len(), 99, "the neighbours are read already");
-        assert!(requests <= 15, "{requests} for address {bad}");
+        assert!(requests <= 16, "{requests} for address {bad}");
         assert_eq!(learned.holes().map(|(hole, _)| hole.to_string()).collect::<Vec<_>>(), [format!("holding:{bad}")]);
         let (good, requests) = cycle(&mut isolation, &device, &mut learned, &refusing, 0);
         assert_eq!((good.len(), requests), (99, if bad % 99 == 0 { 1 } else { 2 }), "around address {bad}");
@@ -121,7 +121,7 @@ fn mb08_several_bits_of_a_missing_register_are_one_hole() {
     let refusing = Refusing { missing: [4].into(), most: 125 };
     let (mut isolation, mut learned) = (of(&device), Learned::default());
     let (_, requests) = cycle(&mut isolation, &device, &mut learned, &refusing, 100);
-    assert_eq!((requests, learned.len()), (1, 1));
+    assert_eq!((requests, learned.len()), (2, 1));
     let (_, requests) = cycle(&mut isolation, &device, &mut learned, &refusing, 100);
     assert_eq!((requests, isolation.parts().len()), (0, 0), "nothing is left to be asked");
 }
