@@ -55,7 +55,7 @@ fn check_rows(memory: &Memory, bad: usize) {
     for scan in memory.scans() {
         assert_eq!(scan.samples.len(), 100);
         for (at, sample) in scan.samples.iter().enumerate() {
-            let expected = if at == bad { Sample::bad(Reason::ModbusException(2)) } else { register(at as u16) };
+            let expected = if at == bad { Sample::bad(Reason::ModbusException(2)) } else { register(u16::try_from(at).unwrap()) };
             assert_eq!(*sample, expected, "signal {at}");
         }
     }
