@@ -1,5 +1,5 @@
 //! The local API: HTTP over a Unix socket in the buffer's directory. No port is opened. What it answers is
-//! [`crate::status`], its [`signals`] and [`crate::quarantine`]; who asks it is [`crate::cli`].
+//! [`crate::status`], its [`signals`], [`crate::quarantine`] and [`crate::learned`]; who asks it is [`crate::cli`].
 //!
 //! ```text
 //! GET  /v1/status                the whole document
@@ -9,6 +9,8 @@
 //! GET  /v1/quarantine/ID         one, with its line
 //! POST /v1/quarantine/retry      {"ids":[…]} or {"all":true}: owed again
 //! POST /v1/quarantine/drop       the same: given up, and counted as dropped
+//! GET  /v1/learned               what devices were found not to be able to do
+//! POST /v1/learned/forget        {"device":…}: it is asked for everything again
 //! ```
 //! 404: there is no such entry or device; 400 and 503 say in `error` why nothing was done.
 
@@ -27,6 +29,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::net::UnixListener;
 
+use crate::learned::Learnings;
 use crate::quarantine::{MOST_IDS, Outcome, PAGE, Page, Request, Shown};
 use crate::status::signals::{self, Signals};
 use crate::status::{self, Status};
@@ -87,13 +90,13 @@ impl From<Status> for BufferStatus {
 
 /// What is told instead of an answer.
 #[derive(Debug, Serialize, Deserialize)]
-struct Refusal {
+pub(crate) struct Refusal {
     error: String,
 }
 
-type Answer<T> = Result<Json<T>, (StatusCode, Json<Refusal>)>;
+pub(crate) type Answer<T> = Result<Json<T>, (StatusCode, Json<Refusal>)>;
 
-fn refuse(status: StatusCode, error: impl std::fmt::Display) -> (StatusCode, Json<Refusal>) {
+pub(crate) fn refuse(status: StatusCode, error: impl std::fmt::Display) -> (StatusCode, Json<Refusal>) {
     (status, Json(Refusal { error: error.to_string() }))
 }
 
@@ -123,6 +126,7 @@ pub async fn serve(
     status: Arc<dyn Fn() -> Status + Send + Sync>,
     signals: Signals,
     buffer: Buffer,
+    learnings: Learnings,
 ) -> io::Result<()> {
     let of_buffer = Arc::clone(&status);
     let signals = Arc::new(signals);
@@ -140,7 +144,8 @@ pub async fn serve(
         .route(
             "/v1/quarantine/drop",
             post(async move |Json(request): Json<Request>| decide(&drop, request, Decision::Drop).await),
-        );
+        )
+        .merge(learnings.routes());
     axum::serve(listener, router).await
 }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use lineside_config::{Config, Device};
-use lineside_modbus::BoundDevice;
+use lineside_modbus::{BoundDevice, spread};
 use lineside_protocols::modbus::plan::plan;
 use lineside_protocols::modbus::settings;
 use lineside_protocols::name::SignalId;
@@ -57,9 +57,11 @@ pub fn assemble(config: &Config) -> Plant {
             }
         }
     }
+    let mut modbus_lines: Vec<ModbusLine> = lines.into_values().collect();
+    spread(modbus_lines.iter_mut().map(|line| line.devices.as_mut_slice()));
     let agent = &config.agent.id;
     let catalogue = Catalogue::new(agent, env!("CARGO_PKG_VERSION"), &config.sha256, signals);
-    Plant { catalogue, reporting, modbus_lines: lines.into_values().collect() }
+    Plant { catalogue, reporting, modbus_lines }
 }
 
 fn describe(config: &Config, device: &settings::Device, signal: &settings::Signal) -> SignalInfo {

@@ -24,6 +24,7 @@ use crate::assemble::{self, Plant};
 use crate::collect::watch::Footing;
 use crate::collect::{Collector, Intake, Origin};
 use crate::forward::{Forwarder, Keeper, Report, StoredCatalogue};
+use crate::learned::Notebook;
 use crate::status::{self, Signals, Status};
 use crate::{api, budget, clock, memory};
 
@@ -77,6 +78,8 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let listener = api::listen(&api::socket(&config.buffer.directory))?;
 
     let mut plant = assemble::assemble(&config);
+    let notebook = Notebook::open(&config.buffer.directory, &mut plant);
+    let learnings = notebook.learnings();
     let signals = plant.catalogue.signals().len();
     let origin = Origin {
         identity: Identity { agent: config.agent.id.clone(), epoch },
@@ -116,6 +119,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let devices = start_adapters(&mut adapters, plant, &intake, &reading);
     // Among them, because it tells events too: it has let go of the intake before the collector ends.
     adapters.spawn(keeper.run(reading.clone()));
+    adapters.spawn(notebook.run(reading.clone()));
     let witness = Witness {
         agent: config.agent.id.to_string(),
         epoch: epoch.to_string(),
@@ -133,7 +137,8 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let mut services = JoinSet::new();
     let kept = buffer.clone();
     services.spawn(async move {
-        if let Err(error) = api::serve(listener, Arc::new(move || witness.status()), known, kept).await {
+        let status = Arc::new(move || witness.status());
+        if let Err(error) = api::serve(listener, status, known, kept, learnings).await {
             tracing::error!(%error, "the local API has stopped; `lineside status` has no answer until a restart");
         }
     });
@@ -230,6 +235,7 @@ fn start_adapters(adapters: &mut JoinSet<()>, plant: Plant, intake: &Intake, sto
             health: device.health(),
         }));
         let task = LineTask::new(line.line, line.devices, Arc::new(intake.clone()), clock::boot);
+        let task = task.with_wall_clock(clock::now);
         adapters.spawn(task.run(stop.clone()));
     }
     polled
@@ -263,6 +269,7 @@ impl Witness {
                 overruns: health.overruns,
                 last_error: health.last_error.map(|(at, text)| status::Problem { at: clock::wall(at).0, text }),
                 signals: health.signals as u64,
+                learned: health.learned as u64,
             }
         });
         let on_disk = on_disk(self.agent.clone(), &stats);

@@ -19,6 +19,7 @@ pub mod daemon;
 pub mod demo;
 pub mod exit;
 pub mod forward;
+pub mod learned;
 pub mod memory;
 pub mod quarantine;
 pub mod status;

@@ -14,6 +14,7 @@
 //! | `queue`       | the bounded queue between the handles and the one thread that owns the file |
 //! | `writer/`     | that thread: group commit, acks in the next commit, a failing disk          |
 //! | `store/`      | the file: schema, transactions, reading out, settling, room, ledger, disk   |
+//! | `state`       | [`StateFile`], another file: what drivers remember over a restart               |
 //!
 //! Not here: what a frame says (it is opaque), who delivers it and when (`agent`, `protocols/https`).
 
@@ -25,6 +26,7 @@ mod queue;
 mod ranges;
 mod rate;
 mod set_aside;
+mod state;
 mod stats;
 mod store;
 #[cfg(test)]
@@ -36,6 +38,7 @@ pub use buffer::{AppendError, Buffer, DurableError, Settings, Unavailable};
 pub use entry::{Append, Block, Cursor, Entry, GapReason, Peek, Quarantine, Settled, Settlement, UnknownReason};
 pub use lane::Lane;
 pub use set_aside::{Decided, Decision, Selection, SetAside, SetAsideBlock};
+pub use state::{STATE_FILE, StateError, StateFile};
 pub use stats::{Discrepancy, LaneStats, State, Stats, Written};
 pub use store::open::{EarlierEpoch, OpenError, Opened};
 pub use store::salvage::{DamagedNumbers, MendedWal, Recovered};

@@ -10,9 +10,9 @@ use crate::sample::Reason;
 /// Whether a device answers.
 ///
 /// ```text
-/// Connecting ── an answer ──────────▶ Up
-///     │                              ▲  │
-///     └─ a whole poll without ─▶ Down ◀─┘
+/// Connecting ── an answer ─────────────────▶ Up
+///     │                                     ▲  │
+///     └─ several requests without ─▶ Down ──┘◀─┘
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DeviceState {
@@ -21,7 +21,7 @@ pub enum DeviceState {
     Connecting,
     /// It answered, with values or with errors of its own.
     Up,
-    /// It did not answer any request of a whole poll.
+    /// It did not answer several requests in a row: as many as its settings say.
     Down,
 }
 
@@ -40,7 +40,7 @@ impl fmt::Display for DeviceState {
 pub enum Transition {
     /// The first answer since the start, or since the device was lost.
     Up,
-    /// A whole poll without an answer, and why the first of its requests had none.
+    /// Several requests in a row without an answer, and why the last of them had none.
     Down(Reason),
 }
 
@@ -61,6 +61,8 @@ pub struct DeviceHealth {
     pub last_error: Option<(BootMillis, String)>,
     /// How many signals are read from it.
     pub signals: usize,
+    /// What was learned that it cannot do: holes and limits.
+    pub learned: usize,
 }
 
 /// One device's health, written by its source and read by whoever asks for the status.

@@ -5,6 +5,7 @@ mod buffer;
 mod check;
 mod guess;
 mod identify;
+mod learned;
 mod plan;
 mod read;
 mod run;
@@ -27,7 +28,7 @@ Exit codes:
    0  done
    1  a device did not answer (read, identify), a reading was lost (demo), an entry is not there or stays (buffer)
   64  the command line is wrong
-  69  the daemon is not running (status, buffer)
+  69  the daemon is not running (status, buffer, learned)
   70  a defect of lineside; please report it
   74  the buffer, or the socket beside it, cannot be opened (run)
   78  the configuration is wrong";
@@ -91,6 +92,12 @@ enum Command {
     /// 69; nothing can be changed then.
     #[command(verbatim_doc_comment)]
     Buffer(buffer::Options),
+    /// Show what devices were found not to be able to do: registers that they lack, and how much they give at once
+    ///
+    /// Each is read around, and tried again slowly. Where the daemon is not running, this comes from its file,
+    /// and the exit code is 69.
+    #[command(verbatim_doc_comment)]
+    Learned(learned::Options),
     /// Print the JSON Schema of the configuration file or of `status --json`
     Schema(schema::Options),
     /// Show the whole line at work: simulated machines, a cloud, and an outage in the middle
@@ -126,6 +133,7 @@ impl Cli {
             Command::Read(options) => read::run(&self.config, &options, &mut out),
             Command::Identify(options) => identify::run(&self.config, &options, &mut out),
             Command::Buffer(options) => buffer::run(&self.config, &options, &mut out),
+            Command::Learned(options) => learned::run(&self.config, &options, &mut out),
             Command::Schema(options) => schema::run(&options, &mut out),
             #[cfg(feature = "demo")]
             Command::Demo(options) => {

@@ -31,6 +31,7 @@ pub(super) fn run(config: &Path, options: &Options, out: &mut dyn Write) -> anyh
             return Ok(Exit::Usage);
         }
     };
+    let known = super::learned::known(&config);
     let mut lines: BTreeMap<String, Total<'_>> = BTreeMap::new();
     for device in wanted {
         let signals = super::counted(device.signals.len(), "signal");
@@ -42,7 +43,10 @@ pub(super) fn run(config: &Path, options: &Options, out: &mut dyn Write) -> anyh
             device.line.address(),
             device.unit
         )?;
-        let plan = plan(device);
+        let mut plan = plan(device);
+        if let Some(learned) = known.get(device.name.as_str()) {
+            plan = plan.around(device, learned);
+        }
         let load = Load::of(device, &plan);
         let shown = plan.to_string();
         for line in shown.lines() {

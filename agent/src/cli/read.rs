@@ -93,7 +93,8 @@ pub(super) fn run(config: &Path, options: &Options, out: &mut dyn Write) -> anyh
 pub(super) fn only(address: Address, count: u16) -> Plan {
     let Address { table, offset } = address;
     let request = Request { table, first: offset, count, read_over: 0, signals: Vec::new() };
-    Plan { polls: vec![Poll { every: Duration::from_secs(1), requests: vec![request] }] }
+    let polls = vec![Poll { every: Duration::from_secs(1), requests: vec![request] }];
+    Plan { polls, holes: Vec::new(), limits: Vec::new() }
 }
 
 /// Leaves the device only these signals, or all where none is named. The first unknown name is the error.

@@ -178,6 +178,9 @@ pub struct Device {
     pub last_error: Option<Problem>,
     /// How many it has.
     pub signals: u64,
+    /// Holes and limits that were learned about it; `lineside learned` lists them.
+    #[serde(default)]
+    pub learned: u64,
 }
 
 /// The gateway's clock.
@@ -251,6 +254,7 @@ pub(super) mod tests {
                 overruns: 2,
                 last_error: Some(Problem { at: 1_795_399_999_000, text: "no answer within 1 s".into() }),
                 signals: 8,
+                learned: 1,
             }],
             clock: Clock { state: "synced".into(), offset_ms: 0.25 },
         }

@@ -13,7 +13,7 @@
 
 mod append;
 mod check;
-mod damage;
+pub(crate) mod damage;
 pub(crate) mod decide;
 pub(crate) mod disk;
 mod epochs;

@@ -6,14 +6,18 @@
 //! Read-only by construction: what is sent is a [`Query`](lineside_protocols::modbus::frame::Query), which cannot say
 //! "write".
 
+mod ask;
 mod connection;
 mod device;
 mod failure;
 mod identify;
+mod learner;
 mod line;
 mod link;
+mod poll;
 mod port;
 mod read;
+mod round;
 mod schedule;
 #[cfg(test)]
 mod slave;
@@ -21,7 +25,7 @@ mod tally;
 #[cfg(test)]
 mod testing;
 
-pub use device::BoundDevice;
+pub use device::{BoundDevice, spread};
 pub use failure::Failure;
 pub use identify::{Identity, IdentityObject, NoIdentity, identify};
 pub use line::{LineTask, Sink};

@@ -114,7 +114,6 @@ impl Link {
 
     /// Asks all of them, at most `pipeline` at once where the line can tell their answers apart (Modbus TCP; at most
     /// 8), else one after the other. The results are in the order of `asks`.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the poller asks one after the other so far"))]
     pub(crate) async fn read_many(&mut self, asks: &[Ask<'_>], pipeline: u8) -> Vec<Result<Raw, Failure>> {
         // What follows an exception must be known before it is sent.
         let discards = asks.iter().any(|ask| ask.after_exception == AfterException::Discard);
@@ -159,7 +158,6 @@ impl Link {
     }
 
     /// Whether an answer of `unit` came too late since this was last asked: the unit lives, though slowly.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the poller takes it for life"))]
     pub(crate) fn heard(&mut self, unit: u8) -> bool {
         self.tally.take_heard(unit)
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use lineside_protocols::clock::BootMillis;
 use lineside_protocols::modbus::plan::plan;
-use lineside_protocols::modbus::settings::{Address, Device, Layout, Line, Order16, Signal, Table};
+use lineside_protocols::modbus::settings::{Address, Device, Layout, Line, Order16, Signal, Table, Tolerance};
 use lineside_protocols::name::Name;
 use lineside_protocols::sample::{Quality, Reason, Sample, Scan, SignalIndex, Value};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -259,7 +259,9 @@ pub(crate) fn device(address: SocketAddr, signals: Vec<Signal>) -> Device {
         reconnect_max: Duration::from_millis(40),
         ..Line::tcp(address.ip().to_string(), address.port())
     };
-    Device { timeout: Duration::from_millis(200), ..Device::new(name, line, 1, signals) }
+    let quick = Duration::from_millis(20);
+    let tolerance = Tolerance { probe: quick, probe_timeout: quick, busy_backoff_max: quick, ..Tolerance::default() };
+    Device { timeout: Duration::from_millis(200), tolerance, ..Device::new(name, line, 1, signals) }
 }
 
 pub(crate) fn signal(table: Table, offset: u16) -> Signal {

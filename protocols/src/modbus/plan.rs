@@ -4,18 +4,30 @@
 //! windows; a window
 //! - holds each of its signals whole (MB6: a value of several registers is never torn),
 //! - is no longer than the device's limit,
-//! - spans a run of unconfigured entries only where that is no longer than the device's gap (MB7).
+//! - spans a run of unconfigured entries only where that is no longer than the device's gap (MB7),
+//! - covers no hole that was learned about the device (MB8).
 //!
 //! Every part of a valid window that begins and ends with a signal is valid too. So the greedy choice is optimal:
 //! begin at the first signal that is still without a window, reach as far as is allowed, take every signal that lies
 //! inside. Any other window around that first signal ends no later, and so takes no signal that this one leaves.
 
-use std::collections::{BTreeMap, VecDeque};
+//!
+//! The catalogue is numbered once, by the plan as it is configured. What is learned while the device is polled changes
+//! how a request is asked, in several [parts](Request::around), but neither its signals' numbers nor its columns: its parts
+//! make one row together, with one time. So the tables of a block stay the few wide grids that they were, whatever a
+//! device refuses; a new numbering would be a new catalogue for each hole, and a table for each part a narrower grid.
+
+mod explain;
+mod windows;
+
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::settings::{Device, Limits, Signal, Table};
+use self::windows::{Reach, Span, windows};
+use super::learn::{Entries, Learned};
+use super::settings::{Address, Device, Signal, Table};
 use crate::sample::{Columns, SignalIndex};
 
 /// What is asked of one device, and how often.
@@ -23,6 +35,21 @@ use crate::sample::{Columns, SignalIndex};
 pub struct Plan {
     /// The shortest interval first.
     pub polls: Vec<Poll>,
+    /// What is planned around, where something was learned.
+    pub holes: Vec<Hole>,
+    /// The most entries of a table that are asked for at once, where that was learned, and the exception code to more.
+    pub limits: Vec<(Table, u16, u8)>,
+}
+
+/// A learned hole, and the signals that are not read because of it, by their places in `device.signals`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hole {
+    /// What cannot be read as a whole.
+    pub entries: Entries,
+    /// The exception code.
+    pub code: u8,
+    /// Each signal that covers it; none where it lies in a gap.
+    pub signals: Vec<usize>,
 }
 
 /// What is asked together.
@@ -55,6 +82,7 @@ pub struct Request {
 /// shows in the readings, instead of a signal that is missing.
 #[must_use]
 pub fn plan(device: &Device) -> Plan {
+    let nothing = Learned::default();
     let mut groups: BTreeMap<(Duration, Table), Vec<Span>> = BTreeMap::new();
     for (at, signal) in device.signals.iter().enumerate() {
         groups.entry((signal.poll, signal.address.table)).or_default().push(Span::new(at, signal));
@@ -62,13 +90,21 @@ pub fn plan(device: &Device) -> Plan {
     let mut polls: Vec<Poll> = Vec::new();
     for ((every, table), mut spans) in groups {
         spans.sort_unstable();
-        let requests = windows(spans, Reach::new(table, &device.limits)).into_iter().map(|w| w.request(table));
+        let reach = Reach::new(table, &device.limits, &nothing);
+        let requests = windows(spans, &reach).into_iter().map(|window| window.request(table));
         match polls.last_mut() {
             Some(poll) if poll.every == every => poll.requests.extend(requests),
             _ => polls.push(Poll { every, requests: requests.collect() }),
         }
     }
-    Plan { polls }
+    Plan { polls, holes: Vec::new(), limits: Vec::new() }
+}
+
+/// What a signal takes of its table.
+#[must_use]
+pub fn entries_of(signal: &Signal) -> Entries {
+    let Address { table, offset } = signal.address;
+    Entries { table, first: offset, count: signal.layout.width() }
 }
 
 impl Plan {
@@ -80,6 +116,24 @@ impl Plan {
     /// Every request, poll by poll.
     pub fn requests(&self) -> impl Iterator<Item = &Request> {
         self.polls.iter().flat_map(|poll| &poll.requests)
+    }
+
+    /// The plan around what was learned about the device, which must be its own: request by request, so that each keeps
+    /// its columns.
+    #[must_use]
+    pub fn around(&self, device: &Device, learned: &Learned) -> Plan {
+        let polls = self.polls.iter().map(|poll| Poll {
+            every: poll.every,
+            requests: poll.requests.iter().flat_map(|request| request.around(device, learned)).collect(),
+        });
+        let covers = |hole: Entries| {
+            let signals = device.signals.iter().enumerate();
+            signals.filter(move |(_, signal)| entries_of(signal).cover(hole)).map(|(at, _)| at).collect()
+        };
+        let holes =
+            learned.holes().map(|(entries, memory)| Hole { entries, code: memory.code, signals: covers(entries) });
+        let limits = learned.limits().map(|(table, most, memory)| (table, most, memory.code));
+        Plan { polls: polls.collect(), holes: holes.collect(), limits: limits.collect() }
     }
 
     /// What the plan costs the device.
@@ -140,118 +194,33 @@ impl Bound {
     }
 }
 
-/// As `lineside plan` prints it.
-impl fmt::Display for Plan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for poll in &self.polls {
-            writeln!(f, "every {:?}: {}", poll.every, counted(poll.requests.len(), "request"))?;
-            for request in &poll.requests {
-                let unit = if request.table.is_bits() { "bit" } else { "register" };
-                let count = counted(request.count.into(), unit);
-                let signals = counted(request.signals.len(), "signal");
-                write!(f, "  {:<22} {count:>13} {signals:>12}", request.to_string())?;
-                match request.read_over {
-                    0 => writeln!(f)?,
-                    over => writeln!(f, ", {} read over", counted(over.into(), unit))?,
-                }
-            }
+impl Request {
+    /// What it asks for.
+    #[must_use]
+    pub const fn entries(&self) -> Entries {
+        Entries { table: self.table, first: self.first, count: self.count }
+    }
+
+    /// The fewest requests that read its signals around what was learned: none covers a hole or is longer than a learned
+    /// limit. Signals that cover a hole are left out.
+    #[must_use]
+    pub fn around(&self, device: &Device, learned: &Learned) -> Vec<Request> {
+        let is_short = learned.limit(self.table).is_none_or(|most| self.count <= most);
+        if is_short && learned.refusal(self.entries()).is_none() {
+            return vec![self.clone()];
         }
-        write!(f, "{:.2} requests/s", self.requests_per_second())
+        let signals = self.signals.iter().filter_map(|at| Some(Span::new(*at, device.signals.get(*at)?)));
+        let readable = signals.filter(|span| learned.refusal(span.entries(self.table)).is_none());
+        let reach = Reach::new(self.table, &device.limits, learned);
+        windows(readable.collect(), &reach).into_iter().map(|window| window.request(self.table)).collect()
     }
 }
 
 /// `holding:0-99`, or `holding:7` for a single one.
 impl fmt::Display for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.table.name(), self.first)?;
-        match self.count {
-            0 | 1 => Ok(()),
-            count => write!(f, "-{}", u32::from(self.first) + u32::from(count) - 1),
-        }
+        self.entries().fmt(f)
     }
-}
-
-fn counted(count: usize, noun: &str) -> String {
-    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
-}
-
-/// The entries of one signal. The order of the fields is the order of planning.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Span {
-    start: u32,
-    end: u32,
-    signal: usize,
-}
-
-impl Span {
-    fn new(signal: usize, settings: &Signal) -> Self {
-        let start = u32::from(settings.address.offset);
-        Span { start, end: start + u32::from(settings.layout.width()), signal }
-    }
-}
-
-/// How far one window may go.
-#[derive(Clone, Copy)]
-struct Reach {
-    longest: u32,
-    gap: u32,
-}
-
-impl Reach {
-    fn new(table: Table, limits: &Limits) -> Self {
-        let (longest, gap) =
-            if table.is_bits() { (limits.max_bits, limits.gap_bits) } else { (limits.max_registers, limits.gap) };
-        Reach { longest: longest.into(), gap: gap.into() }
-    }
-}
-
-struct Window {
-    start: u32,
-    end: u32,
-    signals: Vec<usize>,
-    read_over: u32,
-}
-
-impl Window {
-    fn request(self, table: Table) -> Request {
-        let entries = |n: u32| u16::try_from(n).unwrap_or(u16::MAX);
-        Request {
-            table,
-            first: entries(self.start),
-            count: entries(self.end - self.start),
-            read_over: entries(self.read_over),
-            signals: self.signals,
-        }
-    }
-}
-
-/// The fewest windows around `spans`, which are sorted.
-fn windows(spans: Vec<Span>, reach: Reach) -> Vec<Window> {
-    let mut windows = Vec::new();
-    let mut left = VecDeque::from(spans);
-    let mut passed_over: Vec<Span> = Vec::new();
-    while let Some(Span { start, end, signal }) = left.pop_front() {
-        let mut window = Window { start, end, signals: vec![signal], read_over: 0 };
-        let limit = end.max(start + reach.longest);
-        // What may be read over is measured from every configured entry: one that belongs to a signal that this
-        // window cannot hold is configured all the same.
-        let mut configured_to = end;
-        let mut gaps = 0;
-        while let Some(span) = left.pop_front_if(|s| s.start < limit && s.start <= configured_to + reach.gap) {
-            gaps += span.start.saturating_sub(configured_to);
-            configured_to = configured_to.max(span.end);
-            if span.end <= limit {
-                window.end = window.end.max(span.end);
-                window.read_over = gaps;
-                window.signals.push(span.signal);
-            } else {
-                passed_over.push(span);
-            }
-        }
-        windows.push(window);
-        passed_over.drain(..).rev().for_each(|span| left.push_front(span));
-    }
-    windows
 }
 
 #[cfg(test)]

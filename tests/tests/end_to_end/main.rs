@@ -6,6 +6,7 @@
 mod clock;
 mod hostile;
 mod line;
+mod modbus_policy;
 #[cfg(feature = "peers")]
 mod peers;
 #[expect(dead_code, reason = "shared with the tests of faults, which use the rest")]

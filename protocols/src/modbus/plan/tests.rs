@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::*;
-use crate::modbus::settings::{Address, Layout, Line, Order16, Order32, Order64};
+use crate::modbus::settings::{Layout, Limits, Line, Order16, Order32, Order64};
+use crate::sample::UnixMillis;
 
 const LAYOUTS: [Layout; 3] = [Layout::U16(Order16::AB), Layout::F32(Order32::CDAB), Layout::U64(Order64::ABCDEFGH)];
 
@@ -205,4 +206,73 @@ fn a_signal_wider_than_the_limit_is_still_asked_for() {
     let plan = plan(&device(limits, vec![holding(0, LAYOUTS[2]), holding(4, LAYOUTS[0])]));
     let windows: Vec<_> = plan.requests().map(ToString::to_string).collect();
     assert_eq!(windows, ["holding:0-3", "holding:4"]);
+}
+
+fn any_hole(addresses: u16) -> impl Strategy<Value = Entries> {
+    (0usize..4, 0..addresses, 1u16..4).prop_map(|(table, first, count)| {
+        let tables = [Table::HoldingRegister, Table::HoldingRegister, Table::InputRegister, Table::Coil];
+        Entries { table: tables[table], first, count }
+    })
+}
+
+proptest! {
+    #[test]
+    fn mb08_no_window_covers_a_hole_and_no_other_signal_is_lost(
+        limits in any_limits(),
+        signals in prop::collection::vec(any_signal(60), 1..60),
+        holes in prop::collection::vec(any_hole(60), 0..12),
+        most in prop::option::of(4u16..12),
+    ) {
+        let device = device(limits, signals);
+        let mut learned = Learned::default();
+        for hole in holes {
+            learned.add_hole(hole, 2, UnixMillis(0));
+        }
+        if let Some(most) = most {
+            learned.add_limit(Table::HoldingRegister, most, 3, UnixMillis(0));
+        }
+        let configured = plan(&device);
+        let around = configured.around(&device, &learned);
+        let lost = |at: &usize| learned.refusal(entries_of(&device.signals[*at])).is_some();
+        let read: BTreeSet<usize> = around.order().collect();
+        prop_assert_eq!(around.order().count(), read.len(), "each once");
+        let expected: BTreeSet<usize> = (0..device.signals.len()).filter(|at| !lost(at)).collect();
+        prop_assert_eq!(read, expected);
+        for request in around.requests() {
+            prop_assert_eq!(learned.refusal(request.entries()), None, "{}", request);
+            for at in &request.signals {
+                prop_assert!(request.entries().cover(entries_of(&device.signals[*at])), "MB6: whole");
+            }
+            let alone = request.signals.iter().any(|at| entries_of(&device.signals[*at]).count >= request.count);
+            if request.table == Table::HoldingRegister && !alone {
+                prop_assert!(most.is_none_or(|most| request.count <= most), "{}", request);
+            }
+        }
+        let hidden: BTreeSet<usize> = around.holes.iter().flat_map(|hole| hole.signals.iter().copied()).collect();
+        prop_assert_eq!(hidden, (0..device.signals.len()).filter(lost).collect::<BTreeSet<_>>());
+        prop_assert_eq!(configured.around(&device, &Learned::default()), configured);
+    }
+}
+
+#[test]
+fn mb07_mb08_the_plan_explains_what_it_reads_around_and_what_it_costs() {
+    let mut device =
+        device(Limits { gap: 2, ..Limits::default() }, (0..20).map(|at| holding(at, LAYOUTS[0])).collect());
+    device.signals.push(holding(22, LAYOUTS[0]));
+    let mut learned = Learned::default();
+    for (first, count) in [(7, 1), (20, 2)] {
+        learned.add_hole(Entries { table: Table::HoldingRegister, first, count }, 2, UnixMillis(0));
+    }
+    learned.add_limit(Table::HoldingRegister, 10, 3, UnixMillis(0));
+    insta::assert_snapshot!(plan(&device).around(&device, &learned), @r"
+    every 1s: 4 requests
+      holding:0-6              7 registers    7 signals
+      holding:8-17            10 registers   10 signals
+      holding:18-19            2 registers    2 signals
+      holding:22                1 register     1 signal
+    around holding:7: the device answers exception 2, 1 signal not read
+    around holding:20-21: the device answers exception 2, not read over
+    at most 10 of holding at once: the device answers exception 3 to more
+    4.00 requests/s
+    ");
 }
