@@ -189,12 +189,7 @@ pub fn parse_with(
     parse_files(text, path, files, true)
 }
 
-fn parse_files(
-    text: &str,
-    path: &Path,
-    files: &ReadFile<'_>,
-    listed: bool,
-) -> Result<(Config, Listing), Problems> {
+fn parse_files(text: &str, path: &Path, files: &ReadFile<'_>, listed: bool) -> Result<(Config, Listing), Problems> {
     let plain = text.strip_prefix('\u{feff}').unwrap_or(text);
     let (schema, texts) = (schema(), Texts::new(2 * MAX_LISTS));
     let mut report = Report::new(Source::new(plain, path));

@@ -12,8 +12,20 @@ use crate::shape::text_of;
 
 /// The columns that a person looks for first, in this order; the others follow in that of the alphabet.
 const FIRST: [&str; 14] = [
-    "name", "register", "reference", "type", "order", "bit", "length", "scale", "offset", "clamp", "no_value", "unit",
-    "poll", "deadband",
+    "name",
+    "register",
+    "reference",
+    "type",
+    "order",
+    "bit",
+    "length",
+    "scale",
+    "offset",
+    "clamp",
+    "no_value",
+    "unit",
+    "poll",
+    "deadband",
 ];
 
 /// The signals of all devices.

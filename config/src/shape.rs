@@ -140,7 +140,10 @@ impl Shape<'_, '_> {
         }
         if let Some(protocol) = text_of(table, "protocol").filter(|text| later::PROTOCOLS.contains(text)) {
             // Its other keys are of a later version as well; one problem says it all.
-            let fault = later::fault(protocol, "remove this device; what this version reads is modbus-tcp, modbus-rtu-tcp, modbus-rtu and modbus-ascii");
+            let fault = later::fault(
+                protocol,
+                "remove this device; what this version reads is modbus-tcp, modbus-rtu-tcp, modbus-rtu and modbus-ascii",
+            );
             let place = table.get("protocol").map_or(span, Spanned::span);
             self.report.at(&place, &join(&path, "protocol"), fault);
             return false;

@@ -34,7 +34,8 @@ private_key = "credential:gw.key"
 
 /// The configuration with these devices, and files beside it.
 fn read(devices: &str, files: &[(&str, &[u8])]) -> Result<(Config, Listing), Problems> {
-    let files: BTreeMap<_, _> = files.iter().map(|(name, text)| (Path::new("/etc/lineside").join(name), *text)).collect();
+    let files: BTreeMap<_, _> =
+        files.iter().map(|(name, text)| (Path::new("/etc/lineside").join(name), *text)).collect();
     let file = |path: &Path, most: u64| {
         let bytes = files.get(path).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
         Ok(bytes.iter().copied().take(usize::try_from(most).unwrap()).collect())
@@ -145,7 +146,12 @@ fn ops06_what_is_wrong_in_a_list_has_its_line_and_column() {
         assert_eq!(problems.list.len(), count, "{rule}: {problems}");
     };
     case("not there", 1, &list.replace("press.csv", "pres.csv"), b"");
-    case("not there, and a device has it from elsewhere too", 1, &format!("{list}{IN_TOML}").replace("press.csv", "x.csv"), b"");
+    case(
+        "not there, and a device has it from elsewhere too",
+        1,
+        &format!("{list}{IN_TOML}").replace("press.csv", "x.csv"),
+        b"",
+    );
     case("path is a number", 1, &list.replace("\"press.csv\"", "7"), b"");
     case("path is empty", 1, &list.replace("press.csv", ""), b"");
     case("empty", 1, &list, b"");
@@ -167,7 +173,12 @@ fn ops06_what_is_wrong_in_a_list_has_its_line_and_column() {
     case("Windows-1252", 1, &list, b"name,register\n\xd6l,holding:0\n");
     case("a value", 1, &list, format!("{good}b,holding:70000,\n").as_bytes());
     case("a value of the wrong kind", 1, &list, b"name,register,type,bit\na,holding:0,bool,three\n");
-    case("several at once", 3, &list, b"name,register,type,order,clamp\na,holding:0,f32,,\nb b,holding:2,,,\nc,holding:3,,,9..1\n");
+    case(
+        "several at once",
+        3,
+        &list,
+        b"name,register,type,order,clamp\na,holding:0,f32,,\nb b,holding:2,,,\nc,holding:3,,,9..1\n",
+    );
     case("a row of nobody", 1, &list, b"device,name,register\npress-7,a,holding:0\npress-9,a,holding:0\n");
     case("no row of this device", 2, &list, b"device,name,register\npress-9,a,holding:0\n");
     let both = format!("{list}{}", list.replace('7', "8"));
@@ -239,7 +250,8 @@ register = "holding:1"
 
 #[test]
 fn ops06_three_hundred_devices_are_three_hundred_short_lines() {
-    let mut text = TEMPLATE.to_owned() + "[[device]]\nname = \"odd\"\ntemplate = \"press\"\naddress = \"plc.local\"\npoll = \"1s\"\n\
+    let mut text = TEMPLATE.to_owned()
+        + "[[device]]\nname = \"odd\"\ntemplate = \"press\"\naddress = \"plc.local\"\npoll = \"1s\"\n\
         unit = 9\nvariables = { number = 400 }\n[[device.signal]]\nname = \"pressure\"\nregister = \"input:0\"\n";
     for number in 1..=300 {
         let (hall, offset) = (number % 3, number * 100);
@@ -304,7 +316,11 @@ fn ops06_what_is_wrong_with_a_template_has_both_places() {
     case("two of one name", 1, format!("{TEMPLATE}{TEMPLATE}{right}"));
     case("without a name", 2, format!("{}{right}", TEMPLATE.replace("name = \"press\"\n", "")));
     case("the value of a variable", 1, format!("{TEMPLATE}{}", right.replace("unit = 3", "unit = 300")));
-    case("the text that a variable makes", 1, format!("{TEMPLATE}{}", right.replace("number = 7", "number = \"a b\"")).replace("speed_${number}", "speed"));
+    case(
+        "the text that a variable makes",
+        1,
+        format!("{TEMPLATE}{}", right.replace("number = 7", "number = \"a b\"")).replace("speed_${number}", "speed"),
+    );
     let twice = format!("{right}{}", right.replace('7', "8"));
     case("a value of the template, of two devices", 1, format!("{}{twice}", TEMPLATE.replace("\"10s\"", "10")));
     case("a signal of the template", 1, format!("{}{right}", TEMPLATE.replace("unit = \"bar\"", "unit = \"m s\"")));
@@ -316,7 +332,9 @@ fn ops06_what_is_wrong_with_a_template_has_both_places() {
 #[test]
 fn ops06_a_template_cannot_fill_the_memory() {
     let long = "x".repeat(1 << 20);
-    let mut text = format!("[[template]]\nname = \"t\"\nprotocol = \"modbus-tcp\"\naddress = \"a\"\nasset = \"{long}${{name}}\"\n");
+    let mut text = format!(
+        "[[template]]\nname = \"t\"\nprotocol = \"modbus-tcp\"\naddress = \"a\"\nasset = \"{long}${{name}}\"\n"
+    );
     for device in 0..1000 {
         writeln!(text, "[[device]]\nname = \"d{device}\"\ntemplate = \"t\"").unwrap();
     }
@@ -381,7 +399,9 @@ proptest! {
 
 /// Whatever is found has a text, a place in the list, and no "please report this".
 fn sound(csv: &[u8]) -> Result<(), TestCaseError> {
-    let Err(problems) = read(&format!("{PRESS}signals = \"press.csv\"\n"), &[("press.csv", csv)]) else { return Ok(()) };
+    let Err(problems) = read(&format!("{PRESS}signals = \"press.csv\"\n"), &[("press.csv", csv)]) else {
+        return Ok(());
+    };
     let shown = problems.to_string();
     prop_assert!(!problems.list.is_empty() && !shown.contains("report this"), "{}", shown);
     let lines = csv.iter().filter(|byte| **byte == b'\n').count() + 1;

@@ -227,7 +227,8 @@ fn the_schema_accepts_what_the_parser_accepts() {
         let errors: Vec<String> = validator.iter_errors(&json).map(|e| format!("{}: {e}", e.instance_path())).collect();
         assert!(errors.is_empty(), "{errors:?}");
     }
-    for text in [EXAMPLE.replace("[[template.signal]]", "[[template.signal]]\norder = \"${order}\""), on_a_line(SMALL)] {
+    for text in [EXAMPLE.replace("[[template.signal]]", "[[template.signal]]\norder = \"${order}\""), on_a_line(SMALL)]
+    {
         assert!(validator.is_valid(&as_json(&text)), "a placeholder may stand for a word, and a line for an address");
     }
     let lonely = SMALL.replace("protocol = \"modbus-tcp\"\n", "");

@@ -100,7 +100,9 @@ fn tolerance(raw: &raw::Device, timeout: Checked<Duration>, at: &mut Section<'_,
     let probe = at.take("probe", &raw.probe);
     let busy_backoff_max = at.take("busy_backoff_max", &raw.busy_backoff_max);
     let probe_timeout = match (&raw.probe_timeout.span, timeout) {
-        (Some(_), Ok(_)) => at.ordered(("probe_timeout", &raw.probe_timeout), ("timeout", &raw.timeout)).map(|both| both.0),
+        (Some(_), Ok(_)) => {
+            at.ordered(("probe_timeout", &raw.probe_timeout), ("timeout", &raw.timeout)).map(|both| both.0)
+        }
         _ => at.take("probe_timeout", &raw.probe_timeout).and_then(|probe| Ok(probe.min(timeout?))),
     };
     Ok(Tolerance {
@@ -114,11 +116,7 @@ fn tolerance(raw: &raw::Device, timeout: Checked<Duration>, at: &mut Section<'_,
 }
 
 /// `pipeline`, `max_rate`, `check_unit`: the first and the last for Modbus TCP alone, whose transactions have numbers.
-fn asked(
-    raw: &raw::Device,
-    protocol: Checked<Protocol>,
-    at: &mut Section<'_, '_>,
-) -> Checked<(u8, Option<f64>, bool)> {
+fn asked(raw: &raw::Device, protocol: Checked<Protocol>, at: &mut Section<'_, '_>) -> Checked<(u8, Option<f64>, bool)> {
     let pipeline = at.take("pipeline", &raw.pipeline);
     let max_rate = at.take("max_rate", &raw.max_rate);
     let check_unit = at.take("check_unit", &raw.check_unit);
@@ -126,7 +124,8 @@ fn asked(
     if protocol != Protocol::ModbusTcp {
         let word = protocol.word();
         if pipeline > 1 {
-            let why = format!("with {word} an answer does not say which request it belongs to, so one is asked at a time");
+            let why =
+                format!("with {word} an answer does not say which request it belongs to, so one is asked at a time");
             let fault = Fault::new(why, "remove `pipeline`; it is for modbus-tcp");
             return Err(at.refuse("pipeline", raw.pipeline.span.as_ref(), fault));
         }

@@ -28,11 +28,7 @@ pub(crate) struct Reached {
     pub(crate) address: Span,
 }
 
-pub(crate) fn line(
-    raw: &raw::Device,
-    protocol: Checked<Protocol>,
-    at: &mut Section<'_, '_>,
-) -> Checked<Reached> {
+pub(crate) fn line(raw: &raw::Device, protocol: Checked<Protocol>, at: &mut Section<'_, '_>) -> Checked<Reached> {
     let transport = transport(raw, protocol, at);
     let connect_timeout = at.take("connect_timeout", &raw.connect_timeout);
     let connect_pause = at.take("connect_pause", &raw.connect_pause);

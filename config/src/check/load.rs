@@ -106,12 +106,12 @@ fn shares(mut shares: Vec<(Name, f64)>) -> String {
 }
 
 fn remedies(device: &Device, rate: f64, budget: f64) -> String {
-    let mut help = format!(
-        "raise `max_rate` to {} if the device can take it, or poll more slowly",
-        (rate * 100.0).ceil() / 100.0
-    );
+    let mut help =
+        format!("raise `max_rate` to {} if the device can take it, or poll more slowly", (rate * 100.0).ceil() / 100.0);
     if let Some((gap, less)) = smallest_gap(device, budget) {
-        help += &format!("; with `gap = {gap}` and `gap_bits = {gap}` it would be {less:.2}, where the registers between may be read");
+        help += &format!(
+            "; with `gap = {gap}` and `gap_bits = {gap}` it would be {less:.2}, where the registers between may be read"
+        );
     }
     help
 }
@@ -119,7 +119,8 @@ fn remedies(device: &Device, rate: f64, budget: f64) -> String {
 /// The smallest gap, of some, with which the plan keeps to the budget.
 fn smallest_gap(device: &Device, budget: f64) -> Option<(u16, f64)> {
     [2, 4, 8, 16, 32, 64, 124].into_iter().find_map(|gap| {
-        let limits = Limits { gap: gap.max(device.limits.gap), gap_bits: gap.max(device.limits.gap_bits), ..device.limits };
+        let limits =
+            Limits { gap: gap.max(device.limits.gap), gap_bits: gap.max(device.limits.gap_bits), ..device.limits };
         let rate = plan(&Device { limits, ..device.clone() }).requests_per_second();
         (!exceeds(rate, budget)).then_some((gap, rate))
     })

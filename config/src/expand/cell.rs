@@ -49,7 +49,8 @@ impl Form {
     fn allow(&mut self, schema: &Value) {
         let types = schema.get("type");
         let is = |name: &str| {
-            types.is_some_and(|types| types == name || types.as_array().is_some_and(|all| all.iter().any(|t| t == name)))
+            types
+                .is_some_and(|types| types == name || types.as_array().is_some_and(|all| all.iter().any(|t| t == name)))
         };
         self.number |= is("number") || is("integer");
         self.boolean |= is("boolean");

@@ -126,7 +126,11 @@ impl<'a> Variables<'a> {
         let path = join(path, "variables");
         let help = "write for example `variables = { line = 2, hall = \"north\" }`";
         let DeValue::Table(given) = written.into_inner() else {
-            return Err(report.at(&variables.place, &path, Fault::new("the variables are a table, and this is none", help)));
+            return Err(report.at(
+                &variables.place,
+                &path,
+                Fault::new("the variables are a table, and this is none", help),
+            ));
         };
         let mut result = Ok(());
         for (key, value) in &given {
@@ -150,7 +154,8 @@ impl<'a> Variables<'a> {
         match value.get_mut() {
             DeValue::Array(list) => list.iter_mut().for_each(|element| self.fill(element)),
             DeValue::Table(table) => {
-                let keys: Vec<_> = table.iter().filter(|(_, value)| may_hold(value)).map(|(key, _)| key.clone()).collect();
+                let keys: Vec<_> =
+                    table.iter().filter(|(_, value)| may_hold(value)).map(|(key, _)| key.clone()).collect();
                 for key in keys {
                     if let Some(value) = table.get_mut(key.get_ref().as_ref()) {
                         self.fill(value);
@@ -158,7 +163,8 @@ impl<'a> Variables<'a> {
                 }
             }
             DeValue::String(text) if text.contains("${") => {
-                let whole = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')).filter(|name| is_name(name));
+                let whole =
+                    text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')).filter(|name| is_name(name));
                 match whole.map(|name| (name.to_owned(), self.get(name))) {
                     Some((_, Some(given))) => *value = given.clone(),
                     Some((name, None)) => {

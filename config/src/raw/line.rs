@@ -109,7 +109,10 @@ impl Leaf for Baud {
         if let Some(baud) = BAUDS.into_iter().find(|baud| i128::from(*baud) == *number) {
             return Ok(baud);
         }
-        let zero = BAUDS.map(i128::from).into_iter().find(|baud| number.checked_mul(10) == Some(*baud) || baud * 10 == *number);
+        let zero = BAUDS
+            .map(i128::from)
+            .into_iter()
+            .find(|baud| number.checked_mul(10) == Some(*baud) || baud * 10 == *number);
         let help = match zero {
             Some(baud) => format!("did you mean {baud}? write the rate that the device is set to"),
             None => "write the rate that the device is set to: 9600, 19200, 38400, 57600, 115200".to_owned(),
@@ -183,7 +186,10 @@ impl Leaf for MaxRate {
         if (0.01..=10_000.0).contains(&rate) {
             return Ok(Some(rate));
         }
-        Err(Fault::new(format!("{rate} is not in the range"), "choose from 0.01 to 10000 requests a second, or \"off\""))
+        Err(Fault::new(
+            format!("{rate} is not in the range"),
+            "choose from 0.01 to 10000 requests a second, or \"off\"",
+        ))
     }
 
     fn show(value: &Option<f64>) -> serde_json::Value {

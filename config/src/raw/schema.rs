@@ -37,10 +37,13 @@ fn template(device: &Map<String, Value>) -> Value {
             keys.remove(own);
         }
         open(keys);
-        keys.insert("name".to_owned(), json!({
-            "description": "What devices call the template by; unique.", "type": "string", "minLength": 1,
-            "x-type": "name",
-        }));
+        keys.insert(
+            "name".to_owned(),
+            json!({
+                "description": "What devices call the template by; unique.", "type": "string", "minLength": 1,
+                "x-type": "name",
+            }),
+        );
     }
     let description = "What many devices have in common.";
     json!({"description": description, "type": "array", "items": items})
