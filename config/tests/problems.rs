@@ -138,6 +138,27 @@ const CASES: &[Case] = &[
     case("gap", DEVICE, "gap = -1"),
     case("unit of measure", SIGNAL, "unit = \"°C\""),
     case("unit of measure, unknown slip", SIGNAL, "unit = \"degrees celsius\""),
+    // Lines, budgets
+    case("mb04 serial keys on the network", DEVICE, "serial = \"/dev/ttyS0\"\nbaud = 9600"),
+    case("mb04 address on a serial line", DEVICE, "protocol = \"modbus-rtu\""),
+    case("mb04 no serial line", DEVICE, "-address\nprotocol = \"modbus-rtu\""),
+    case("mb04 no address", DEVICE, "-address"),
+    case("mb04 no protocol", DEVICE, "-protocol"),
+    case("mb04 serial line of another system", DEVICE, "-address\nprotocol = \"modbus-rtu\"\nserial = \"COM1\""),
+    case("mb04 broadcast", DEVICE, "-address\nprotocol = \"modbus-rtu\"\nserial = \"/dev/ttyS0\"\nunit = 0"),
+    case("mb04 reserved unit", DEVICE, "protocol = \"modbus-rtu-tcp\"\nunit = 248"),
+    case("mb14 seven bits with RTU", DEVICE, "-address\nprotocol = \"modbus-rtu\"\nserial = \"/dev/ttyS0\"\ndata_bits = 7"),
+    case("mb14 baud", DEVICE, "-address\nprotocol = \"modbus-rtu\"\nserial = \"/dev/ttyS0\"\nbaud = 96000"),
+    case("mb14 frame gap too short", DEVICE, "-address\nprotocol = \"modbus-rtu\"\nserial = \"/dev/ttyS0\"\nbaud = 9600\nframe_gap = \"3ms\""),
+    case("mb14 frame gap with ASCII", DEVICE, "-address\nprotocol = \"modbus-ascii\"\nserial = \"/dev/ttyS0\"\nframe_gap = \"9ms\""),
+    case("mb10 pipeline on a line", DEVICE, "protocol = \"modbus-rtu-tcp\"\npipeline = 2"),
+    case("mb11 unit not checked on a line", DEVICE, "protocol = \"modbus-rtu-tcp\"\ncheck_unit = false"),
+    case("mb13 probe_timeout above timeout", DEVICE, "probe_timeout = \"2s\""),
+    case("mb15 over budget", DEVICE, "max_rate = 5\npoll = \"100ms\""),
+    case("mb15 over budget, and a gap would help", DEVICE, "-[[device.signal]]\nmax_rate = 1\nsignal = [{name = \"a\", register = \"holding:0\"}, {name = \"b\", register = \"holding:9\"}]"),
+    case("mb15 more than the line carries", DEVICE, "-address\nprotocol = \"modbus-rtu\"\nserial = \"/dev/ttyS0\"\nbaud = 9600\npoll = \"10ms\""),
+    case("mb04 one line, two protocols", "", "[[device]]\nname = \"p8\"\nprotocol = \"modbus-rtu-tcp\"\naddress = \"10.1.1.7\"\nunit = 2\nsignal = [{name = \"a\", register = \"coil:0\"}]"),
+    case("register_offset beyond the table", DEVICE, "register_offset = -1"),
     // Signals
     case("no register", SIGNAL, "-register"),
     case("register and reference", SIGNAL, "reference = 40001"),
@@ -277,6 +298,24 @@ fn text(case: &Case) -> String {
 
 fn problems(text: &str) -> Problems {
     parse(text, Path::new(FILE)).expect_err("a problem")
+}
+
+/// What the refusals above must not refuse.
+#[test]
+fn mb15_what_fits_is_accepted() {
+    let line =
+        |rest: &str| BASE.replace("address = \"10.1.1.7:502\"", rest).replace("\"modbus-tcp\"", "\"modbus-rtu\"");
+    for text in [
+        BASE.replace("[[device.signal]]", "max_rate = 10\npoll = \"100ms\"\n[[device.signal]]"),
+        BASE.replace(
+            "[[device.signal]]",
+            "timeout = \"100ms\"\npipeline = 8\ncheck_unit = false\nunit = 255\n[[device.signal]]",
+        ),
+        line("serial = \"/dev/ttyS0\"\nbaud = 9600\nframe_gap = \"4ms\"\nunit = 247\npoll = \"100ms\""),
+        line("serial = \"/dev/ttyS0\"\ndata_bits = 7").replace("modbus-rtu", "modbus-ascii"),
+    ] {
+        assert_eq!(parse(&text, Path::new(FILE)).err().map(|problems| problems.to_string()), None);
+    }
 }
 
 #[test]

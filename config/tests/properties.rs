@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use jiff::tz::{Offset, TimeZone};
-use lineside_config::{Config, Device, MAX_SIGNALS, Problems, parse};
+use lineside_config::{Config, Device, MAX_SIGNALS, Problems, parse, parse_with};
 use lineside_protocols::modbus::settings::{
     Characters, Layout, NoValue, Order16, Order32, Order64, Overrun, Scale, Table, Text, TextEncoding, Trim, WordOrder,
 };
@@ -100,6 +100,21 @@ proptest! {
     fn what_is_written_is_what_comes_out(plant in plant()) {
         let config = check(&plant.text).map_err(|problems| TestCaseError::fail(problems.to_string()))?;
         plant.verify(&config)?;
+    }
+
+    /// What `lineside signals --csv` prints is what `signals` reads.
+    #[test]
+    fn ops06_a_list_that_is_printed_is_read_again(plant in plant(), named: bool) {
+        let path = Path::new("/etc/lineside/lineside.toml");
+        let none = |_: &Path, _: u64| Err(std::io::Error::other("no list"));
+        let (config, listing) = parse_with(&plant.text, path, &none).map_err(|p| TestCaseError::fail(p.to_string()))?;
+        let csv = listing.csv(&["d"], named);
+        let device = plant.text.split("[[device.signal]]").next().unwrap_or_default();
+        let file = |_: &Path, _: u64| Ok(csv.clone().into_bytes());
+        let again = parse_with(&format!("{device}signals = \"d.csv\"\n"), path, &file);
+        let (again, printed) = again.map_err(|p| TestCaseError::fail(format!("{p}\n{csv}")))?;
+        prop_assert_eq!(&again.devices, &config.devices);
+        prop_assert_eq!(printed.csv(&["d"], named), csv);
     }
 }
 

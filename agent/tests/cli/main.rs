@@ -21,7 +21,8 @@ use crate::gateway::{Gateway, RIGHT, lineside, press, told, with};
 #[cfg(feature = "demo")]
 #[test]
 fn help_of_every_command() {
-    let commands = ["", "run", "check", "status", "plan", "read", "identify", "buffer", "schema", "demo"];
+    let commands =
+        ["", "run", "check", "status", "plan", "signals", "read", "identify", "learned", "buffer", "schema", "demo"];
     let help = commands.map(|command| {
         let arguments: Vec<&str> = [command, "--help"].into_iter().filter(|argument| !argument.is_empty()).collect();
         let output = lineside(&arguments).output().unwrap();
@@ -181,6 +182,8 @@ fn the_schemas_are_json_and_know_every_key_of_the_example() {
         section = match line {
             "[[device]]" => "/properties/device/items".to_owned(),
             "[[device.signal]]" => "/properties/device/items/properties/signal/items".to_owned(),
+            "[[template]]" => "/properties/template/items".to_owned(),
+            "[[template.signal]]" => "/properties/template/items/properties/signal/items".to_owned(),
             _ if line.starts_with('[') => format!("/properties/{}", line.trim_matches(['[', ']'])),
             _ => section,
         };

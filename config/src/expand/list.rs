@@ -20,6 +20,8 @@ use crate::source::Span;
 
 /// Most bytes of one cell. The longest that means anything is a list of raw values.
 const MAX_CELL: usize = 1024;
+/// Most columns: some more than there are keys.
+const MAX_COLUMNS: usize = 256;
 /// The column that names the device, in a list for several.
 pub(crate) const DEVICE: &str = "device";
 
@@ -220,6 +222,14 @@ impl<'a> Reading<'a, '_, '_> {
         row.clear();
         loop {
             match self.cells.next() {
+                Next::Cell(cell, _) if row.len() == MAX_COLUMNS => {
+                    let why = format!("this row has more than {MAX_COLUMNS} cells");
+                    self.refuse(
+                        Some(&cell),
+                        Fault::new(why, "is this a list of signals? see `lineside signals --csv`"),
+                    );
+                    return false;
+                }
                 Next::Cell(cell, last) => {
                     row.push(cell);
                     if last {

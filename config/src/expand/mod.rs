@@ -52,6 +52,8 @@ pub(crate) struct Expansion<'a, 'f> {
     lists: HashMap<PathBuf, Option<Rc<List<'a>>>>,
     /// The lists with a column `device`, the devices that read them, and the key of the first.
     readers: BTreeMap<PathBuf, (BTreeSet<String>, String)>,
+    /// Templates that are faulty: that has been reported, and no device that names one is judged.
+    broken: BTreeSet<String>,
     read: u64,
     budget: Budget,
     /// `sha256sum` of each list, in the order of reading.
@@ -93,6 +95,7 @@ impl<'a, 'f> Expansion<'a, 'f> {
             base,
             lists: HashMap::new(),
             readers: BTreeMap::new(),
+            broken: BTreeSet::new(),
             read: 0,
             budget: Budget(MAX_ADDED),
             hashes: String::new(),
@@ -129,8 +132,12 @@ impl<'a, 'f> Expansion<'a, 'f> {
         for (index, element) in list.into_iter().enumerate() {
             let header = element.span();
             let DeValue::Table(table) = element.into_inner() else { continue };
-            let path = named("template", text_of(&table, "name"), index);
-            let Ok(template) = Template::new(table, &header, &path, report) else { continue };
+            let name = text_of(&table, "name").map(str::to_owned);
+            let path = named("template", name.as_deref(), index);
+            let Ok(template) = Template::new(table, &header, &path, report) else {
+                self.broken.extend(name);
+                continue;
+            };
             if let Some(first) = templates.get(&template.name) {
                 let why = format!("two templates are called `{}`", template.name);
                 let fault = Fault::new(why, "give one of them another name");
@@ -158,6 +165,9 @@ impl<'a, 'f> Expansion<'a, 'f> {
             }
             return self.list(device, None, path, report).map(|_| ());
         };
+        if used.get_ref().as_str().is_some_and(|name| self.broken.contains(name)) {
+            return Err(Reported);
+        }
         let template = find(&used, templates, path, report)?;
         let mut variables = Variables::take(device, used.span(), path, report)?;
         let own_list = device.contains_key("signals");
@@ -209,6 +219,9 @@ impl<'a, 'f> Expansion<'a, 'f> {
         if !list.sound {
             // The key stays where the list is not whole, so that nobody misses signals.
             device.insert(found.clone(), Spanned::new(span, DeValue::String(file.display().to_string().into())));
+        }
+        if rows.is_empty() {
+            return Ok(BTreeSet::new());
         }
         if !device.contains_key("signal") {
             device.insert(Spanned::new(found.span(), "signal".into()), Spanned::new(found.span(), empty()));
@@ -322,7 +335,7 @@ fn find<'t, 'a>(
         },
         _ => Fault::new("the name of a template is a text", "write for example `\"press\"`"),
     };
-    Err::<_, Reported>(report.at(&used.span(), &join(path, "template"), fault))
+    Err(report.at(&used.span(), &join(path, "template"), fault))
 }
 
 fn empty<'a>() -> DeValue<'a> {
