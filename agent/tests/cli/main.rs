@@ -136,8 +136,10 @@ async fn mb16_a_wrong_address_and_order_are_found() {
     let cells: Vec<&str> = row("f32 CDAB").split_whitespace().skip(2).take(2).collect();
     assert_eq!(cells, ["*", "4.0"], "at holding:0: {shown}");
     assert!(row("f32 ABCD").starts_with('>'), "{shown}");
-    // The device has three registers: wider windows are refused, this one is answered.
     with_settings!({filters => vec![(r"\d+\.\d ms", "[TIME] ms")]}, { assert_snapshot!(shown.trim_end()) });
+    device.fault_next([Fault::Exception(2)]);
+    let narrower = gateway.shown(&wrong, &["read", "press-7", "hydraulic_pressure", "--guess"]);
+    assert!(narrower.starts_with("exit 0\n") && narrower.contains("holding:0-3 "), "{narrower}");
     device.fault_next([Fault::Exception(4)]);
     let refused = gateway.shown(&wrong, &["read", "press-7", "hydraulic_pressure", "--guess"]);
     assert!(refused.starts_with("exit 1\n") && refused.contains("exception 4"), "{refused}");

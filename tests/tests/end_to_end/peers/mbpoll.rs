@@ -37,8 +37,8 @@ fn read(config: &Path) -> BTreeMap<String, String> {
     text.lines().filter_map(row).collect()
 }
 
-#[test]
-fn mb04_mbpoll_prints_what_lineside_reads() {
+#[tokio::test(flavor = "multi_thread")]
+async fn mb04_mbpoll_prints_what_lineside_reads() {
     let port = free_port();
     let _peer = Peer::start(".venv/bin/python", &["pymodbus_server.py", &port.to_string()]);
     let site = Site::new();
