@@ -12,6 +12,7 @@ mod failure;
 mod identify;
 mod line;
 mod link;
+mod pace;
 mod port;
 mod read;
 mod schedule;
