@@ -9,6 +9,7 @@
 mod connection;
 mod device;
 mod failure;
+mod flights;
 mod identify;
 mod line;
 mod link;
