@@ -12,14 +12,14 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use lineside_protocols::modbus::frame::{
-    Answer, Decoder, Event, Frame, Framing, Pending, Query, Transactions, frame_gap, transmit_time,
-};
-use lineside_protocols::modbus::settings::{Line, Serial, Transport};
+use lineside_protocols::modbus::frame::{Answer, Decoder, Event, Frame, Framing, Pending, Query, Transactions};
+use lineside_protocols::modbus::settings::{Line, Transport};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadBuf};
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use crate::failure::Failure;
+use crate::flights::{Flight, Flights};
+use crate::pace::{Pace, QUIET};
 use crate::port::{self, Port};
 use crate::tally::Tally;
 
@@ -27,13 +27,6 @@ use crate::tally::Tally;
 const MOST_SILENCES: u8 = 3;
 /// Requests that went unanswered and whose late answers would still be known.
 const MOST_LATE: usize = 64;
-/// Between two frames of RTU through TCP. The serial server keeps t3.5 on its own line; this is more than t3.5 at
-/// 9600 baud, for one that sends bytes on as they come.
-const GAP_ON_TCP: Duration = Duration::from_millis(5);
-/// A line is quiet when nothing came for so long: USB adapters hand over what they have each 16 ms.
-const QUIET: Duration = Duration::from_millis(20);
-/// The same through TCP, where segments may wait for each other.
-const QUIET_ON_TCP: Duration = Duration::from_millis(50);
 /// Longest wait for quiet.
 const DRAIN_MOST: Duration = Duration::from_secs(1);
 /// A damaged answer ends the wait for a good one when nothing more comes for so long.
@@ -78,24 +71,6 @@ pub(crate) struct Connection {
     /// No request goes out before.
     ready_at: Instant,
     took: Duration,
-}
-
-/// The pauses of a line.
-struct Pace {
-    on_tcp: bool,
-    request_delay: Duration,
-    gap: Duration,
-    quiet: Duration,
-    serial: Option<Serial>,
-}
-
-struct Flight {
-    /// Which call.
-    call: usize,
-    sent: Instant,
-    deadline: Instant,
-    limit: Duration,
-    damaged: bool,
 }
 
 impl Connection {
@@ -183,50 +158,45 @@ impl Connection {
     /// Asks `calls` with at most `window` in flight, until each has its result or the connection is lost.
     pub(crate) async fn exchange(&mut self, calls: &[Call], window: usize, tally: &mut Tally) -> Outcome {
         let window = if self.framing.has_transactions() { window.max(1) } else { 1 };
-        let mut results: Vec<Option<Result<Answer, Failure>>> = Vec::new();
-        let (mut flights, mut pending): (Vec<Flight>, Vec<Pending>) = (Vec::new(), Vec::new());
+        let mut flights = Flights::default();
         let mut lost = None;
         while lost.is_none() {
-            if flights.len() < window
-                && let Some(call) = calls.get(results.len())
+            if flights.count() < window
+                && let Some(call) = calls.get(flights.tried())
             {
                 match self.send(call, tally).await {
-                    Ok((request, mut flight)) => {
-                        flight.call = results.len();
-                        flights.push(flight);
-                        pending.push(request);
-                        results.push(None);
-                    }
+                    Ok((request, flight)) => flights.begin(request, flight),
                     Err(failure) => {
-                        results.push(Some(Err(failure.clone())));
+                        flights.refuse(failure.clone());
                         lost = Some(failure);
                     }
                 }
                 continue;
             }
-            let Some(deadline) = flights.iter().map(|flight| flight.deadline).min() else { break };
+            let Some(deadline) = flights.deadline() else { break };
             let mut chunk = [0; 512];
             match timeout_at(deadline, self.receive(&mut chunk)).await {
                 Ok(Ok(bytes)) => {
                     self.decoder.feed(bytes);
                     while lost.is_none()
-                        && let Some(event) = self.decoder.next(&pending)
+                        && let Some(event) = self.decoder.next(flights.pending())
                     {
-                        lost = self.meet(event, &mut flights, &mut pending, &mut results, tally);
+                        lost = self.meet(event, &mut flights, tally);
                     }
                 }
                 Ok(Err(failure)) => lost = Some(failure),
-                Err(_) => lost = self.expire(&mut flights, &mut pending, &mut results, tally),
+                Err(_) => lost = self.expire(&mut flights, tally),
             }
         }
-        for (flight, request) in flights.iter().zip(&pending) {
-            settle(&mut results, flight, Err(lost.clone().unwrap_or(Failure::Timeout(flight.limit))));
-            self.unanswered(*request, tally);
+        while flights.count() > 0 {
+            let (request, flight) = flights.take(0);
+            flights.settle(&flight, Err(lost.clone().unwrap_or(Failure::Timeout(flight.limit))));
+            self.unanswered(request, tally);
         }
-        Outcome { results: results.into_iter().flatten().collect(), lost }
+        Outcome { results: flights.into_results(), lost }
     }
 
-    /// Lets the time pass that the line wants, and sends. The flight's call is for the caller to fill in.
+    /// Lets the time pass that the line wants, and sends.
     async fn send(&mut self, call: &Call, tally: &mut Tally) -> Result<(Pending, Flight), Failure> {
         let at = self.ready_at.max(self.last_byte + self.pace.gap);
         if at > Instant::now() {
@@ -246,7 +216,7 @@ impl Connection {
         let sent = Instant::now();
         let on_line = sent + self.pace.transmit_time(bytes.len());
         self.last_byte = on_line;
-        Ok((request, Flight { call: 0, sent, deadline: on_line + limit, limit, damaged: false }))
+        Ok((request, Flight::new(sent, on_line + limit, limit)))
     }
 
     /// Writes, with the RS-485 driver switched on for as long as that takes, where that is ours to do.
@@ -291,14 +261,7 @@ impl Connection {
     }
 
     /// What one event means for the requests in flight. Returns why the connection is lost, where it is.
-    fn meet(
-        &mut self,
-        event: Event,
-        flights: &mut Vec<Flight>,
-        pending: &mut Vec<Pending>,
-        results: &mut [Option<Result<Answer, Failure>>],
-        tally: &mut Tally,
-    ) -> Option<Failure> {
+    fn meet(&mut self, event: Event, flights: &mut Flights, tally: &mut Tally) -> Option<Failure> {
         let (at, result) = match event {
             Event::Reply(at, answer) => (at, Ok(answer)),
             Event::Misfit(at, misfit) => {
@@ -311,11 +274,7 @@ impl Connection {
             }
             Event::Damaged => {
                 tally.counters.broken += 1;
-                let end = Instant::now() + BEHIND_DAMAGE;
-                for flight in flights {
-                    flight.damaged = true;
-                    flight.deadline = flight.deadline.min(end);
-                }
+                flights.damage(Instant::now() + BEHIND_DAMAGE);
                 return None;
             }
             Event::Broken(broken) => {
@@ -327,32 +286,20 @@ impl Connection {
         self.answered = true;
         let now = Instant::now();
         self.ready_at = now + self.pace.request_delay;
-        let request = pending.remove(at);
+        let (request, flight) = flights.take(at);
         if !self.framing.has_transactions() {
             // A unit answers in order: nothing older of it is still to come, but for what is in doubt.
             self.late.retain(|late| late.unit != request.unit);
         }
-        let flight = flights.remove(at);
         self.took = now - flight.sent;
-        settle(results, &flight, result);
+        flights.settle(&flight, result);
         None
     }
 
     /// Ends what got no answer in time. Returns why the connection is lost, where it is.
-    fn expire(
-        &mut self,
-        flights: &mut Vec<Flight>,
-        pending: &mut Vec<Pending>,
-        results: &mut [Option<Result<Answer, Failure>>],
-        tally: &mut Tally,
-    ) -> Option<Failure> {
+    fn expire(&mut self, flights: &mut Flights, tally: &mut Tally) -> Option<Failure> {
         let now = Instant::now();
-        let mut at = 0;
-        while let Some(flight) = flights.get(at) {
-            if flight.deadline > now {
-                at += 1;
-                continue;
-            }
+        while let Some((request, flight)) = flights.take_overdue(now) {
             let failure = if flight.damaged {
                 Failure::Frame("it was damaged on its way; check wiring, termination, baud rate and parity".into())
             } else {
@@ -363,13 +310,11 @@ impl Connection {
                 Failure::Timeout(flight.limit)
             };
             self.took = now - flight.sent;
-            settle(results, flight, Err(failure));
-            flights.remove(at);
-            let request = pending.remove(at);
+            flights.settle(&flight, Err(failure));
             self.unanswered(request, tally);
         }
         self.ready_at = now + self.pace.request_delay;
-        if self.framing.has_transactions() && self.decoder.is_astray(pending) {
+        if self.framing.has_transactions() && self.decoder.is_astray(flights.pending()) {
             // What comes next would be taken for its rest.
             tally.counters.broken += 1;
             return Some(Failure::Frame("only the beginning of an answer came".into()));
@@ -451,43 +396,6 @@ impl Connection {
 
     fn closed(&self) -> io::Error {
         io::Error::new(ErrorKind::ConnectionAborted, self.port.closed())
-    }
-}
-
-impl Pace {
-    fn new(line: &Line) -> Self {
-        let request_delay = line.request_delay;
-        match &line.transport {
-            Transport::Tcp(_) => {
-                Pace { on_tcp: true, request_delay, gap: Duration::ZERO, quiet: Duration::ZERO, serial: None }
-            }
-            Transport::RtuOverTcp(_) => {
-                Pace { on_tcp: true, request_delay, gap: GAP_ON_TCP, quiet: QUIET_ON_TCP, serial: None }
-            }
-            Transport::Rtu(serial) | Transport::Ascii(serial) => {
-                let gap = frame_gap(serial);
-                Pace { on_tcp: false, request_delay, gap, quiet: QUIET.max(gap), serial: Some(serial.clone()) }
-            }
-        }
-    }
-
-    fn rts(&self) -> (Duration, Duration) {
-        self.serial.as_ref().map_or((Duration::ZERO, Duration::ZERO), |serial| (serial.rts_before, serial.rts_after))
-    }
-
-    fn switches_rts(&self) -> bool {
-        let (before, after) = self.rts();
-        !before.is_zero() || !after.is_zero()
-    }
-
-    fn transmit_time(&self, bytes: usize) -> Duration {
-        self.serial.as_ref().map_or(Duration::ZERO, |serial| transmit_time(serial, bytes))
-    }
-}
-
-fn settle(results: &mut [Option<Result<Answer, Failure>>], flight: &Flight, result: Result<Answer, Failure>) {
-    if let Some(place) = results.get_mut(flight.call) {
-        *place = Some(result);
     }
 }
 

@@ -1,6 +1,8 @@
 //! Against a Modbus server that was not written here: tokio-modbus on TCP, on RTU through TCP, and on a serial device.
 //! What a server of its kind cannot do, being late, silent or wrong, is in the tests of `link`.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "the helpers of tests are tests too")]
+
 use std::future::{Ready, ready};
 use std::path::PathBuf;
 use std::time::Duration;
