@@ -8,6 +8,7 @@ mod hostile;
 mod line;
 #[cfg(feature = "peers")]
 mod peers;
+mod report;
 #[expect(dead_code, reason = "shared with the tests of faults, which use the rest")]
 mod site;
 mod uplink;
