@@ -9,6 +9,7 @@ mod line;
 mod modbus_policy;
 #[cfg(feature = "peers")]
 mod peers;
+mod report;
 #[expect(dead_code, reason = "shared with the tests of faults, which use the rest")]
 mod site;
 mod uplink;
