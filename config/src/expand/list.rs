@@ -25,13 +25,16 @@ const MAX_COLUMNS: usize = 256;
 /// The column that names the device, in a list for several.
 pub(crate) const DEVICE: &str = "device";
 
+/// The rows of each device, and where it is named first.
+type OfDevice<'a> = HashMap<Cow<'a, str>, (Span, Vec<usize>)>;
+
 /// The rows of one file.
 #[derive(Default)]
 pub(crate) struct List<'a> {
     /// As tables of the TOML file.
     pub(crate) rows: Vec<Spanned<DeValue<'a>>>,
-    /// Where there is a column `device`: the rows of each device, and where it is named first.
-    pub(crate) of_device: Option<HashMap<Cow<'a, str>, (Span, Vec<usize>)>>,
+    /// Where there is a column `device`.
+    pub(crate) of_device: Option<OfDevice<'a>>,
     /// The placeholders in it, for devices with a template.
     pub(crate) placeholders: BTreeSet<String>,
     /// Whether nothing was wrong.

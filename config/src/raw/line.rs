@@ -15,6 +15,7 @@ use crate::problem::Fault;
 
 /// The protocol of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::enum_variant_names, reason = "the protocols of other families come beside them")]
 pub(crate) enum Protocol {
     ModbusTcp,
     ModbusRtuTcp,
