@@ -39,4 +39,4 @@ pub use set_aside::{Decided, Decision, Selection, SetAside, SetAsideBlock};
 pub use stats::{Discrepancy, LaneStats, State, Stats, Written};
 pub use store::open::{EarlierEpoch, OpenError, Opened};
 pub use store::salvage::{DamagedNumbers, MendedWal, Recovered};
-pub use uplink::CloudLost;
+pub use uplink::{CloudLost, KnownLane, Loss};
