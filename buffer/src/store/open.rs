@@ -165,7 +165,8 @@ pub(super) fn set_up(path: &Path, max_bytes: u64) -> Result<Connection, OpenErro
     let max_pages = schema::max_pages(max_bytes);
     let checkpoint_pages = schema::wal_reserve(max_bytes) / 2 / schema::PAGE_BYTES;
     // A migration needs both formats at once for a moment.
-    let while_migrating = if matches!(found, Found::Older(_)) { i64::from(u32::MAX - 1).unsigned_abs() } else { max_pages };
+    let while_migrating =
+        if matches!(found, Found::Older(_)) { i64::from(u32::MAX - 1).unsigned_abs() } else { max_pages };
     configure(&conn, while_migrating, checkpoint_pages).map_err(failed)?;
     let make = || {
         match found {

@@ -37,7 +37,8 @@ impl Store {
                    RETURNING first, last";
         let cut = {
             let mut statement = self.conn.prepare_cached(sql)?;
-            let rows = statement.query_map(params![lane.code(), epoch, first, last], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            let rows =
+                statement.query_map(params![lane.code(), epoch, first, last], |row| Ok((row.get(0)?, row.get(1)?)))?;
             rows.collect::<Result<Vec<(u64, u64)>>>()?
         };
         let mut forgotten = 0;

@@ -109,12 +109,18 @@ fn what_was_told_is_dropped_no_second_time_also_by_a_later_run() {
     first.commit().unwrap();
     assert_eq!(ledger(&first, Lane::Readings), [60, 45, 0, 0, 15, 0]);
     drop(first);
-    for (epoch, lost, dropped) in [("e2", (41, 60), 25), ("e3", (41, 60), 25), ("e4", (21, 60), 40), ("e5", (1, 60), 60)] {
+    for (epoch, lost, dropped) in
+        [("e2", (41, 60), 25), ("e3", (41, 60), 25), ("e4", (21, 60), 40), ("e5", (1, 60), 60)]
+    {
         let (mut store, opened) = open(directory.path(), MEBIBYTE, AGENT, epoch, 0).unwrap();
         assert_eq!((opened.earlier, opened.recovered), (vec![], None));
         for round in 0..2 {
             let sum = lose(&mut store, "e1", &[lost]).unwrap();
-            assert_eq!(ledger(&store, Lane::Readings)[..5], [60, 60 - dropped, 0, 0, dropped], "{epoch} {round} {sum:?}");
+            assert_eq!(
+                ledger(&store, Lane::Readings)[..5],
+                [60, 60 - dropped, 0, 0, dropped],
+                "{epoch} {round} {sum:?}"
+            );
             while let Some(gaps) = peek(&mut store, Lane::Readings) {
                 settle(&mut store, &gaps, &accept(&[(1, 60)]));
             }
@@ -167,7 +173,8 @@ fn what_is_told_is_bounded_and_joined() {
     append(&mut store, &[readings(1, 5000)]);
     let all = peek(&mut store, Lane::Readings).unwrap();
     settle(&mut store, &all, &accept(&[(1, 5000)]));
-    let rows = |store: &Store| store.conn.query_row("SELECT count(*) FROM told", [], |row| row.get::<_, u64>(0)).unwrap();
+    let rows =
+        |store: &Store| store.conn.query_row("SELECT count(*) FROM told", [], |row| row.get::<_, u64>(0)).unwrap();
     for (from, step, expected) in [(2, 2, schema::MAX_TOLD), (1, 2, 1)] {
         let odd: Vec<_> = (0..2500).map(|at| (from + at * step, from + at * step)).collect();
         assert_eq!(lose(&mut store, "e1", &odd).unwrap().dropped, 2500);

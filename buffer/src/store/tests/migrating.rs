@@ -106,7 +106,10 @@ fn a_file_of_format_2_is_converted_and_salvaged() {
         assert_eq!(opened.recovered.is_some(), damaged, "{:?}", opened.recovered);
         store.verify().unwrap();
         let told = said(peek(&mut store, Lane::Readings).as_ref());
-        assert!(told.contains(&"block 11-20".to_owned()) && told.contains(&"gap 21-23 queue-full".to_owned()), "{told:?}");
+        assert!(
+            told.contains(&"block 11-20".to_owned()) && told.contains(&"gap 21-23 queue-full".to_owned()),
+            "{told:?}"
+        );
         drop(store);
         let (_, opened) = open(directory.path(), MEBIBYTE, AGENT, "e3", 0).unwrap();
         assert_eq!(opened.recovered, None, "the converted file is as one that was made so");
