@@ -5,6 +5,8 @@
 //! The buffer's thread works in real time, and commits what it is given before it answers a question: so after an answer
 //! everything is committed that the collector has handed over by then.
 
+#![expect(clippy::unwrap_used, reason = "the helpers of tests are tests too")]
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +24,7 @@ use lineside_protocols::wire::frame::Compressor;
 use lineside_protocols::wire::identity::{BootId, Epoch, Identity};
 use tempfile::TempDir;
 use tokio::runtime::Handle;
-use tokio::task::{JoinHandle, spawn_blocking, yield_now};
+use tokio::task::{JoinSet, spawn_blocking, yield_now};
 use tokio::time::advance;
 
 const INTERVAL: u64 = 1000;
@@ -33,7 +35,7 @@ const FINE: u64 = 1;
 struct Stage {
     buffer: Buffer,
     intake: Intake,
-    _collector: JoinHandle<()>,
+    _collector: JoinSet<()>,
     _directory: TempDir,
 }
 
@@ -59,8 +61,9 @@ impl Stage {
         let clocks = || Clocks { boot: BootMillis(1_000_000), wall: UnixMillis(1_795_400_000_000), synced: true };
         let compressor = Compressor::new(Encoding::Zstd).unwrap();
         let (collector, intake) = Collector::new(origin, compressor, buffer.clone(), clocks);
-        let collector = tokio::spawn(collector.run());
-        Stage { buffer, intake, _collector: collector, _directory: directory }
+        let mut task = JoinSet::new();
+        task.spawn(collector.run());
+        Stage { buffer, intake, _collector: task, _directory: directory }
     }
 
     fn read(&self, readings: u32) {
