@@ -42,4 +42,4 @@ pub use state::{STATE_FILE, StateError, StateFile};
 pub use stats::{Discrepancy, LaneStats, State, Stats, Written};
 pub use store::open::{EarlierEpoch, OpenError, Opened};
 pub use store::salvage::{DamagedNumbers, MendedWal, Recovered};
-pub use uplink::CloudLost;
+pub use uplink::{CloudLost, KnownLane, Loss};

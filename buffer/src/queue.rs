@@ -14,7 +14,7 @@ use crate::flight::Flown;
 use crate::lane::{Lane, PerLane};
 use crate::set_aside::{Decided, Decision, Selection, SetAside, SetAsideBlock};
 use crate::stats::Discrepancy;
-use crate::uplink::CloudLost;
+use crate::uplink::{CloudLost, KnownLane, Loss};
 
 /// Bytes of frames that wait: some seconds of a slow flash card. One batch that is larger passes when nothing waits, or a
 /// large catalogue would never get in; how large it may be is its producer's affair.
@@ -43,12 +43,13 @@ pub(crate) enum Request {
     Show { id: i64, reply: oneshot::Sender<Result<Option<SetAsideBlock>, Unavailable>> },
     Decide { selection: Selection, decision: Decision, reply: oneshot::Sender<Result<Decided, Unavailable>> },
     Newest { lane: Lane, reply: oneshot::Sender<Option<Cursor>> },
-    CloudLost { lane: Lane, epoch: String, lost: Vec<(u64, u64)>, reply: oneshot::Sender<Booked> },
+    KnownLanes { reply: oneshot::Sender<Result<Vec<KnownLane>, Unavailable>> },
+    CloudLost { losses: Vec<Loss>, reply: oneshot::Sender<Booked> },
     Verify { reply: oneshot::Sender<Result<(), Discrepancy>> },
 }
 
-/// What came of a booking; none where there is no such epoch.
-type Booked = Result<Option<CloudLost>, Unavailable>;
+/// What came of each loss; none where there is no such epoch.
+type Booked = Result<Vec<Option<CloudLost>>, Unavailable>;
 
 /// What the thread takes at a time.
 #[derive(Debug, Default)]

@@ -20,26 +20,51 @@ impl Buffer {
         self.ask(|reply| Request::Newest { lane, reply }).await.ok().flatten()
     }
 
-    /// Books that the cloud no longer accounts for `lost` of one epoch of a lane, ranges of `(first, last)`.
+    /// The lanes of epochs of which this buffer knows what became of each number: this run's, those that still owe
+    /// something, and the newest of those that are settled. Only lanes that gave a number away, oldest epoch first.
+    ///
+    /// # Errors
+    /// [`Unavailable`]
+    pub async fn known_lanes(&self) -> Result<Vec<KnownLane>, Unavailable> {
+        self.ask(|reply| Request::KnownLanes { reply }).await?
+    }
+
+    /// Books that the cloud does not account for these numbers (any more), all in one transaction. Answers each in turn.
     ///
     /// What is still owed stays owed. What was delivered and deleted becomes a recorded gap, `cloud-lost`, and is counted
-    /// as dropped. What is a gap or set aside already is told again where it had been told. Numbers that were never
-    /// given are ignored. The same loss again changes nothing, before and after its gap is told. On the disk when it
-    /// returns.
+    /// as dropped. What is a gap or set aside already, or was, is told again where it had been told. Numbers that were
+    /// never given are ignored. The same loss again changes nothing, before and after its gap is told, also in a later run.
+    /// On the disk when it returns.
     ///
     /// `None` if the epoch is not in the file any more: everything of it was settled long ago, and nothing is booked.
     ///
     /// # Errors
     /// [`Unavailable`]: nothing of it is booked.
-    pub async fn cloud_lost(
-        &self,
-        lane: Lane,
-        epoch: &str,
-        lost: Vec<(u64, u64)>,
-    ) -> Result<Option<CloudLost>, Unavailable> {
-        let epoch = epoch.to_owned();
-        self.ask(|reply| Request::CloudLost { lane, epoch, lost, reply }).await?
+    pub async fn cloud_lost(&self, losses: Vec<Loss>) -> Result<Vec<Option<CloudLost>>, Unavailable> {
+        self.ask(|reply| Request::CloudLost { losses, reply }).await?
     }
+}
+
+/// A lane of an epoch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownLane {
+    /// Who the gateway was then.
+    pub agent: String,
+    /// The epoch's name.
+    pub epoch: String,
+    /// Which lane.
+    pub lane: Lane,
+}
+
+/// What the cloud does not account for of one lane of an epoch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// Which lane.
+    pub lane: Lane,
+    /// The epoch's name.
+    pub epoch: String,
+    /// Ranges of `(first, last)`, apart from each other.
+    pub lost: Vec<(u64, u64)>,
 }
 
 /// What a loss of the cloud's came to, in numbers of the lane.
@@ -47,6 +72,8 @@ impl Buffer {
 pub struct CloudLost {
     /// Delivered once and gone now: recorded as dropped.
     pub dropped: u64,
+    /// Dropped and told long ago: told again.
+    pub told_before: u64,
     /// Still here, and sent again.
     pub owed: u64,
     /// Set aside here, and told again.

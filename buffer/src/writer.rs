@@ -202,8 +202,11 @@ impl Writer {
             Request::Newest { lane, reply } => {
                 let _gone = reply.send(self.store.newest(lane).ok());
             }
-            Request::CloudLost { lane, epoch, lost, reply } => {
-                let _gone = reply.send(self.cloud_lost(lane, &epoch, &lost, now, now_ms));
+            Request::KnownLanes { reply } => {
+                let _gone = reply.send(self.store.known_lanes().map_err(unavailable));
+            }
+            Request::CloudLost { losses, reply } => {
+                let _gone = reply.send(self.cloud_lost(&losses, now, now_ms));
             }
             Request::Quarantined { after, most, reply } => {
                 let _gone = reply.send(self.store.list_quarantine(after, most).map_err(unavailable));

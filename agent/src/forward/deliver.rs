@@ -212,6 +212,7 @@ impl Forwarder {
             let Quarantine { first, last, reason, detail } = part;
             self.report.set_aside(format!("{} {first}-{last}: {reason} {detail}", peek.lane().name()));
         }
+        self.witnessed(peek, &settlement);
         let is_accepted = !(settlement.accepted.is_empty() && settlement.held.is_empty());
         match self.buffer.settle(peek, settlement).await {
             Ok(settled) if settled.delivered + settled.quarantined + settled.told > 0 => {

@@ -20,6 +20,8 @@
 //! | `batch`     | what the buffer holds becomes one request                                  |
 //! | `deliver`   | one request, and what its answer comes to                                  |
 //! | `reconcile` | a cloud that lost what it had accepted                                     |
+//! | `holdings`  | what its list of lanes says that it lacks                                  |
+//! | `question`  | when it is asked for that list, unprompted                                 |
 //! | `pause`     | how long to wait when the uplink fails as a whole                          |
 //! | `identity`  | the client in use, and its certificate as it changes                       |
 //! | `report`    | how it stands, for `status` and the log                                    |
@@ -27,8 +29,10 @@
 pub mod apart;
 pub mod batch;
 mod deliver;
+mod holdings;
 mod identity;
 pub mod pause;
+mod question;
 pub mod rate;
 mod reconcile;
 mod report;
@@ -50,6 +54,7 @@ use self::apart::{Apart, Cut, MAX_WAITING, Place};
 use self::batch::Assembler;
 pub use self::identity::{Clients, Keeper};
 use self::pause::{Pacing, Pause};
+use self::question::Question;
 use self::reconcile::Mismatch;
 pub use self::report::{Report, Topic};
 use self::schedule::{Schedule, Stream};
@@ -114,6 +119,7 @@ pub struct Forwarder {
     mismatch: Option<Mismatch>,
     /// Losses that are booked, of lanes of which nothing has been accepted since: one epoch of a lane at most.
     booked: Vec<(Lane, Epoch)>,
+    question: Question,
 }
 
 impl Forwarder {
@@ -133,6 +139,7 @@ impl Forwarder {
             pacing: Pacing::new(settings.retry_min, settings.retry_max, settings.source_address),
             schedule: Schedule::new(settings.backfill_rate),
             apart: Apart::new(settings.retry_min, settings.retry_max),
+            question: Question::new(settings.retry_min, settings.retry_max),
             settings,
             agent,
             buffer,
@@ -184,6 +191,7 @@ impl Forwarder {
     /// again by the next run, and recognised.
     async fn finish(mut self) {
         // What was collected last may still be on its way to the disk: this is committed behind it.
+        self.question.close();
         let _as_far_as_the_disk_goes = timeout(LAST_COMMIT, self.buffer.append_durable(Vec::new())).await;
         loop {
             match self.step().await {
@@ -215,7 +223,12 @@ impl Forwarder {
             return self.reconcile(mismatch).await;
         }
         let now = Instant::now();
-        let mut until: Option<Instant> = None;
+        let up = !self.schedule.is_down();
+        if let Some(witness) = self.question.ask(now).filter(|_| up) {
+            self.ask_unprompted(witness).await;
+            return Next::Again;
+        }
+        let mut until: Option<Instant> = self.question.due(now).filter(|_| up);
         for stream in self.schedule.streams() {
             let wait = match self.schedule.closed_until(stream, now) {
                 Some(closed) => closed,

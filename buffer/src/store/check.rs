@@ -18,8 +18,8 @@ use super::{Result, schema};
 pub(super) enum Found {
     /// Nothing is in it yet.
     Empty,
-    /// Format 1, which has no seals.
-    First,
+    /// An older format: 1, which has no seals, or 2.
+    Older(i64),
     /// Ours. A header that says otherwise has lost a bit.
     Ours {
         /// Whether the header says so too.
@@ -47,8 +47,9 @@ pub(super) fn identify(conn: &Connection, path: &Path) -> std::result::Result<Fo
         Some((found, _)) if found > schema::USER_VERSION => {
             return Err(OpenError::Newer { path, found, known: schema::USER_VERSION });
         }
-        Some((schema::USER_VERSION, sealed)) => {
+        Some((found @ (2 | schema::USER_VERSION), sealed)) => {
             return match schema::schema_seal(conn) {
+                Ok(seal) if seal == sealed && found < schema::USER_VERSION => Ok(Found::Older(found)),
                 Ok(seal) if seal == sealed => Ok(Found::Ours { branded: ours && version == schema::USER_VERSION }),
                 _ => Err(OpenError::Damaged { path, why: "its schema is not what was written".into() }),
             };
@@ -59,7 +60,7 @@ pub(super) fn identify(conn: &Connection, path: &Path) -> std::result::Result<Fo
                   (SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name)";
     let tables: String = conn.query_row(tables, [], |row| row.get(0)).unwrap_or_default();
     if tables == FIRST_TABLES && (ours || version == 1) {
-        return Ok(Found::First);
+        return Ok(Found::Older(1));
     }
     let known = ["blocks", "frames", "ledger"].iter().all(|known| tables.split(' ').any(|table| table == *known));
     if ours || known {
@@ -97,7 +98,7 @@ impl Size {
 
 /// Looks at the structure and the seals of everything but the frames and the directory, whose rows are verified as they
 /// are summed up.
-pub(super) fn structure(conn: &Connection, size: Size, sealed: bool) -> Result<()> {
+pub(super) fn structure(conn: &Connection, size: Size, format: i64) -> Result<()> {
     let number = |sql: &str| conn.query_row(sql, [], |row| row.get::<_, u64>(0));
     let encoding: String = conn.query_row("PRAGMA encoding", [], |row| row.get(0))?;
     if number("PRAGMA page_size")? != schema::PAGE_BYTES || number("PRAGMA auto_vacuum")? != 0 || encoding != "UTF-8" {
@@ -110,9 +111,9 @@ pub(super) fn structure(conn: &Connection, size: Size, sealed: bool) -> Result<(
     }
     pages_of(conn, "sqlite_schema")?;
     pages_of(conn, "catalogues")?;
-    for (table, _) in schema::SEALED.into_iter().filter(|(table, _)| sealed || *table != "format") {
+    for (table, _) in schema::tables(format) {
         pages_of(conn, table)?;
-        if sealed && table != "blocks" && !is_sealed(conn, table)? {
+        if format > 1 && table != "blocks" && !is_sealed(conn, table)? {
             return Err(damaged(format!("a row of {table} does not match its seal")));
         }
     }

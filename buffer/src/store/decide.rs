@@ -100,27 +100,20 @@ impl Store {
         };
         decided.more = if more { ids.len() >= MOST } else { ids.len() > MOST };
         self.begin()?;
-        let mut lanes = Vec::new();
         for id in ids.into_iter().take(MOST) {
             let Some(block) = show(&self.conn, id)? else {
                 decided.unknown.push(id);
                 continue;
             };
-            let Some(range) = self.decided_range(&block, decision)? else {
+            if !self.is_decidable(&block, decision)? {
                 decided.kept.push(id);
                 continue;
-            };
+            }
             decided.numbers += match decision {
                 Decision::Retry => self.retry(id, block.block_count)?,
                 Decision::Drop => self.drop_quarantined(id, GapReason::Operator, now_ms)?,
             };
             decided.entries += 1;
-            if !lanes.contains(&(range.lane, range.epoch)) {
-                lanes.push((range.lane, range.epoch));
-            }
-        }
-        for (lane, epoch) in lanes {
-            self.fold(lane, epoch)?;
         }
         Ok(decided)
     }
@@ -135,23 +128,22 @@ impl Store {
         {
             let id = row.get(0)?;
             let Some(block) = show(&self.conn, id)? else { continue };
-            if self.decided_range(&block, decision)?.is_some() {
+            if self.is_decidable(&block, decision)? {
                 ids.push(id);
             }
         }
         Ok(ids)
     }
 
-    /// The numbers of an entry; `None` if it has to stay.
-    fn decided_range(&self, block: &SetAsideBlock, decision: Decision) -> Result<Option<Flown>> {
+    /// Whether a decision can be carried out for an entry, or it has to stay.
+    fn is_decidable(&self, block: &SetAsideBlock, decision: Decision) -> Result<bool> {
         let SetAside { lane, first, last, ref epoch, .. } = block.entry;
         if decision == Decision::Retry && block.frame.is_none() {
-            return Ok(None);
+            return Ok(false);
         }
         let sql = "SELECT id FROM epochs WHERE name = ?1";
         let epoch = self.conn.prepare_cached(sql)?.query_row([epoch], |row| row.get(0))?;
-        let range = Flown { lane, epoch, first, last };
-        Ok((!self.flight.overlaps(range)).then_some(range))
+        Ok(!self.flight.overlaps(Flown { lane, epoch, first, last }))
     }
 
     /// An entry is owed again, of a block of `count` elements. Returns how many numbers.

@@ -79,23 +79,13 @@ impl Store {
         totals.dropped = totals.dropped.saturating_add_signed(dropped);
         Ok(())
     }
-
-    /// Folds `epoch` if it is an earlier one of which nothing is left in `lane` but counters.
-    pub(super) fn fold(&mut self, lane: Lane, epoch: i64) -> Result<()> {
-        if epoch == self.epoch.id {
-            return Ok(());
-        }
-        let sql = "SELECT EXISTS (SELECT 1 FROM blocks WHERE lane = ?1 AND epoch = ?2)
-                       OR EXISTS (SELECT 1 FROM gaps WHERE lane = ?1 AND epoch = ?2)
-                       OR EXISTS (SELECT 1 FROM quarantine WHERE lane = ?1 AND epoch = ?2)";
-        let left = self.conn.prepare_cached(sql)?.query_row(params![lane.code(), epoch], |row| row.get(0))?;
-        if left { Ok(()) } else { fold_settled(&self.conn, self.epoch.id) }
-    }
 }
 
 /// Adds up the earlier epochs of which nothing is left but counters, so that the ledger stays as small as the backlog.
+/// The newest [`schema::KEPT_EPOCHS`] stay, as far as they gave any number.
 pub(super) fn fold_settled(conn: &Connection, current: i64) -> Result<()> {
     let settled = "l.epoch NOT IN (?1, ?2)
+        AND (l.collected = 0 OR l.epoch < (SELECT coalesce(min(id), 0) FROM (SELECT id FROM epochs ORDER BY id DESC LIMIT ?3)))
         AND NOT EXISTS (SELECT 1 FROM blocks b WHERE b.lane = l.lane AND b.epoch = l.epoch)
         AND NOT EXISTS (SELECT 1 FROM gaps g WHERE g.lane = l.lane AND g.epoch = l.epoch)
         AND NOT EXISTS (SELECT 1 FROM quarantine q WHERE q.lane = l.lane AND q.epoch = l.epoch)";
@@ -108,9 +98,12 @@ pub(super) fn fold_settled(conn: &Connection, current: i64) -> Result<()> {
                FROM ledger l WHERE {settled} GROUP BY lane) AS s
          WHERE total.lane = s.lane AND total.epoch = ?1"
     );
-    let keys = params![schema::SETTLED_EPOCHS, current];
+    let keys = params![schema::SETTLED_EPOCHS, current, schema::KEPT_EPOCHS];
     if conn.prepare_cached(&add)?.execute(keys)? > 0 {
         conn.prepare_cached(&format!("DELETE FROM ledger AS l WHERE {settled}"))?.execute(keys)?;
+        let forgotten = "DELETE FROM told AS t WHERE NOT EXISTS
+                         (SELECT 1 FROM ledger l WHERE l.lane = t.lane AND l.epoch = t.epoch)";
+        conn.execute(forgotten, [])?;
         conn.execute("DELETE FROM epochs WHERE NOT EXISTS (SELECT 1 FROM ledger l WHERE l.epoch = epochs.id)", [])?;
     }
     Ok(())

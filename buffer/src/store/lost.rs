@@ -1,10 +1,8 @@
 //! A cloud that lost what it had accepted (restored from a backup): what of that is still here, and what is gone.
 //!
-//! Of a number in no row the file knows only that the cloud accounts for it: delivered, or dropped and told. What this
-//! run has told is remembered ([`Told`]), so that a drop is not counted a second time. What an earlier run told counts as
-//! delivered, as far as the ledger has any delivered of that epoch: then more is counted as lost than was, never less.
-
-use std::collections::VecDeque;
+//! Of a number in no row the file knows only that it was delivered; of one in `told` that it was dropped, and the cloud
+//! heard of it. Either way it becomes a gap, to be told (again), and only the former is counted as dropped now. So the same
+//! loss changes nothing when it is booked again, before or after its gap is told, and over every restart.
 
 use rusqlite::{OptionalExtension, params};
 
@@ -14,36 +12,7 @@ use super::{Result, Store};
 use crate::entry::{Cursor, GapReason};
 use crate::lane::Lane;
 use crate::ranges::Ranges;
-use crate::uplink::CloudLost;
-
-/// Gaps whose lines are remembered.
-const MOST_TOLD: usize = 4096;
-
-/// The gaps that the cloud was told of in this run: dropped, and in no row any more.
-#[derive(Debug, Default)]
-pub(super) struct Told(VecDeque<(Lane, i64, u64, u64)>);
-
-impl Told {
-    pub(super) fn remember(&mut self, lane: Lane, epoch: i64, ranges: Vec<(u64, u64)>) {
-        for (first, last) in ranges {
-            match self.0.back_mut() {
-                Some(before) if (before.0, before.1) == (lane, epoch) && before.3.checked_add(1) == Some(first) => {
-                    before.3 = last;
-                }
-                _ => self.0.push_back((lane, epoch, first, last)),
-            }
-        }
-        let excess = self.0.len().saturating_sub(MOST_TOLD);
-        self.0.drain(..excess);
-    }
-
-    /// How many of these numbers are counted as dropped already.
-    fn among(&self, lane: Lane, epoch: i64, gone: &Ranges) -> u64 {
-        let mut left = gone.clone();
-        let ours = self.0.iter().filter(|told| (told.0, told.1) == (lane, epoch));
-        ours.map(|&(_, _, first, last)| left.cut(first, last).numbers()).sum()
-    }
-}
+use crate::uplink::{CloudLost, KnownLane, Loss};
 
 impl Store {
     /// Behind the last number that is committed, in this epoch's terms.
@@ -52,14 +21,20 @@ impl Store {
         Ok(Cursor { epoch, last: last_number(&self.conn, lane, epoch)? })
     }
 
+    /// The lanes of epochs that gave numbers away and are known one by one, oldest epoch first.
+    pub(crate) fn known_lanes(&self) -> Result<Vec<KnownLane>> {
+        let sql = "SELECT e.agent, e.name, l.lane FROM ledger l JOIN epochs e ON e.id = l.epoch
+                   WHERE l.collected > 0 ORDER BY e.id, l.lane";
+        let mut statement = self.conn.prepare_cached(sql)?;
+        let rows = statement.query_map([], |row| {
+            Ok(KnownLane { agent: row.get(0)?, epoch: row.get(1)?, lane: Lane::of_code(row.get(2)?) })
+        })?;
+        rows.collect()
+    }
+
     /// Books a loss of the cloud's into the open transaction. `None` if there is no such epoch.
-    pub(crate) fn cloud_lost(
-        &mut self,
-        lane: Lane,
-        epoch: &str,
-        lost: &[(u64, u64)],
-        now_ms: i64,
-    ) -> Result<Option<CloudLost>> {
+    pub(crate) fn cloud_lost(&mut self, loss: &Loss, now_ms: i64) -> Result<Option<CloudLost>> {
+        let Loss { lane, ref epoch, lost: ref all } = *loss;
         let sql = "SELECT e.id, l.last, l.delivered FROM epochs e JOIN ledger l ON l.epoch = e.id
                    WHERE e.name = ?1 AND l.lane = ?2";
         let found: Option<(i64, u64, u64)> = self
@@ -75,8 +50,7 @@ impl Store {
         let set_aside = ranges(&self.conn, sql, lane, epoch)?;
 
         let mut sum = CloudLost::default();
-        let mut counted = 0;
-        for &(first, to) in lost {
+        for &(first, to) in all {
             let (first, to) = (first.max(1), to.min(last));
             if first > to {
                 continue;
@@ -91,13 +65,16 @@ impl Store {
             }
             self.tell_again(lane, epoch, first, to)?;
             for (first, last) in gone.iter() {
+                sum.told_before += self.forget_told(lane, epoch, first, last)?;
                 self.add_gap(lane, epoch, first, last, GapReason::CloudLost, now_ms)?;
             }
             sum.dropped += gone.numbers();
-            counted += self.told.among(lane, epoch, &gone);
         }
-        let count = signed((sum.dropped - counted).min(delivered));
-        self.book(lane, epoch, 0, Booking { delivered: -count, dropped: count, ..Booking::default() })?;
+        sum.dropped -= sum.told_before;
+        let count = signed(sum.dropped.min(delivered));
+        if count > 0 {
+            self.book(lane, epoch, 0, Booking { delivered: -count, dropped: count, ..Booking::default() })?;
+        }
         Ok(Some(sum))
     }
 

@@ -1,6 +1,7 @@
-//! From format 1 to 2: every table but the frames and catalogues, which prove themselves already, gets its seals.
+//! From an older format to today's. From 1 to 2 every table but the frames and catalogues, which prove themselves already,
+//! gets its seals; from 2 to 3 the table `told` is new.
 //!
-//! In the transaction that is open: a crash in the middle leaves format 1.
+//! In the transaction that is open: a crash in the middle leaves the old format.
 
 use rusqlite::Connection;
 
@@ -11,11 +12,21 @@ use super::{Result, schema};
 const INDEXES: [&str; 3] = ["epochs_again", "quarantine_range", "quarantine_frame"];
 
 /// Rewrites the tables. What stands in them must hold together: see [`super::ledger::load`].
-pub(super) fn migrate(conn: &Connection) -> Result<()> {
-    let statement =
-        |name: &str| schema::statement(name).ok_or_else(|| damaged(format!("the schema has no statement for {name}")));
+pub(super) fn migrate(conn: &Connection, format: i64) -> Result<()> {
+    if format < 2 {
+        seal_tables(conn)?;
+    }
+    conn.execute_batch(&statement("told")?)?;
+    schema::brand(conn)
+}
+
+fn statement(name: &str) -> Result<String> {
+    schema::statement(name).ok_or_else(|| damaged(format!("the schema has no statement for {name}")))
+}
+
+fn seal_tables(conn: &Connection) -> Result<()> {
     conn.execute_batch("DROP INDEX quarantine_range; DROP INDEX quarantine_frame")?;
-    for (table, columns) in schema::SEALED {
+    for (table, columns) in schema::tables(2) {
         let rows = table != "format";
         if rows {
             conn.execute_batch(&format!("ALTER TABLE {table} RENAME TO {table}_1"))?;
@@ -30,5 +41,5 @@ pub(super) fn migrate(conn: &Connection) -> Result<()> {
     for index in INDEXES {
         conn.execute_batch(&statement(index)?)?;
     }
-    schema::brand(conn)
+    Ok(())
 }

@@ -35,6 +35,7 @@ mod schema;
 mod settle;
 #[cfg(test)]
 mod tests;
+mod told;
 mod verify;
 
 use std::path::PathBuf;
@@ -87,7 +88,6 @@ pub(crate) struct Store {
     settled_blocks: u64,
     /// Whether the open transaction has added a row of `gaps` or `quarantine`.
     new_notices: bool,
-    told: lost::Told,
 }
 
 impl Store {

@@ -16,7 +16,7 @@ use super::lock::Lock;
 pub use super::refusal::OpenError;
 pub(super) use super::refusal::failed;
 use super::salvage::{self, MendedWal, Recovered};
-use super::{Epoch, Store, epochs, lost, migrate, schema};
+use super::{Epoch, Store, epochs, migrate, schema};
 use crate::flight::Flight;
 use crate::lane::Lane;
 
@@ -105,7 +105,6 @@ pub(crate) fn open(
         evicted: false,
         settled_blocks: 0,
         new_notices: false,
-        told: lost::Told::default(),
         damaged: false,
     };
     Ok((store, opened))
@@ -166,18 +165,21 @@ pub(super) fn set_up(path: &Path, max_bytes: u64) -> Result<Connection, OpenErro
     let max_pages = schema::max_pages(max_bytes);
     let checkpoint_pages = schema::wal_reserve(max_bytes) / 2 / schema::PAGE_BYTES;
     // A migration needs both formats at once for a moment.
-    let while_migrating = if found == Found::First { i64::from(u32::MAX - 1).unsigned_abs() } else { max_pages };
+    let while_migrating =
+        if matches!(found, Found::Older(_)) { i64::from(u32::MAX - 1).unsigned_abs() } else { max_pages };
     configure(&conn, while_migrating, checkpoint_pages).map_err(failed)?;
     let make = || {
-        if found != Found::Empty {
-            check::structure(&conn, size, matches!(found, Found::Ours { .. }))?;
+        match found {
+            Found::Empty => {}
+            Found::Older(format) => check::structure(&conn, size, format)?,
+            Found::Ours { .. } => check::structure(&conn, size, schema::USER_VERSION)?,
         }
         conn.execute_batch("BEGIN IMMEDIATE")?;
         match found {
             Found::Empty => schema::create(&conn)?,
-            Found::First => {
-                ledger::load(&conn, false)?;
-                migrate::migrate(&conn)?;
+            Found::Older(format) => {
+                ledger::load(&conn, format > 1)?;
+                migrate::migrate(&conn, format)?;
             }
             Found::Ours { branded: false } => schema::brand(&conn)?,
             Found::Ours { branded: true } => {}

@@ -68,7 +68,7 @@ impl Store {
         if !row.is_told {
             self.add_gap(lane, epoch, first, last, reason, now_ms)?;
         } else {
-            self.told.remember(lane, epoch, vec![(first, last)]);
+            self.remember_told(lane, epoch, &[(first, last)])?;
         }
         let count = last - first + 1;
         let booking = Booking { quarantined: -signed(count), dropped: signed(count), ..Booking::default() };

@@ -1,7 +1,7 @@
 //! The file `buffer.db`: what stands in it, its limits and what always holds.
 //!
-//! SQLite 3 with `application_id` 0x4C494E45 ("LINE") and `user_version` 2, pages of 4096 bytes, WAL beside it. A file
-//! of a higher format is refused and left alone; one of format 1 is migrated in one transaction.
+//! SQLite 3 with `application_id` 0x4C494E45 ("LINE") and `user_version` 3, pages of 4096 bytes, WAL beside it. A file
+//! of a higher format is refused and left alone; a lower one is migrated in one transaction.
 //!
 //! ```text
 //! format                     the format once more, and the checksum of `sqlite_schema`
@@ -9,6 +9,7 @@
 //!          ├── blocks        the directory: narrow, one row for each block, in order of (lane, epoch, first)
 //!          │     └── frames  the envelopes: header, CRC32C, frame; in order of commit; written once, never rewritten
 //!          ├── gaps          dropped numbers that the cloud has not been told of
+//!          ├── told          dropped numbers that it was told of: what it forgets of those is dropped no second time
 //!          └── quarantine    numbers set aside; each keeps its whole envelope in `frames`
 //! catalogues                 kept as long as an envelope refers to one, the current one until the next start
 //! ```
@@ -30,13 +31,16 @@
 //! reads 2.5 MB instead of the frames.
 //!
 //! **Always**, for each (lane, epoch):
-//! - every number from 1 to `last` is in exactly one place: owed by a block, in a gap row, in a quarantine row, or in no
-//!   row at all: then the cloud accounts for it;
+//! - every number from 1 to `last` is in exactly one place: owed by a block, in a gap row, in a row of `told`, in a
+//!   quarantine row, or in no row at all: then it is delivered;
 //! - `collected = delivered + pending + quarantined + dropped`, where `pending` is what the directory owes and is stored
 //!   nowhere else, and `quarantined` is what the rows of `quarantine` hold;
 //! - counters and the rows that they count change in one transaction.
 //!
 //! **Limits.** Numbers up to `i64::MAX`. Gaps: [`MAX_GAPS`] rows a lane, above it neighbours merge whatever their reason.
+//! Told: [`MAX_TOLD`] rows a lane; what is forgotten counts as delivered should the cloud lose it. Epochs:
+//! the newest [`KEPT_EPOCHS`] keep their row of the ledger when they are settled, so that a cloud which is restored from a
+//! backup can be told what it lacks of them; older ones are added up.
 //! Quarantine: [`MAX_QUARANTINE`] rows and an eighth of the file; beyond it the oldest is dropped and booked so.
 //! The file takes the cap less what the WAL may take ([`wal_reserve`]); [`RESERVE_PAGES`] of that are kept from frames,
 //! so that acks, gaps and counters find room in a full file.
@@ -51,12 +55,16 @@ use crate::lane::Lane;
 /// "LINE": a file that says so is ours.
 pub(super) const APPLICATION_ID: i64 = 0x4C49_4E45;
 /// The format that this code reads and writes.
-pub(super) const USER_VERSION: i64 = 2;
+pub(super) const USER_VERSION: i64 = 3;
 pub(super) const PAGE_BYTES: u64 = 4096;
 /// Pages kept from frames.
 pub(super) const RESERVE_PAGES: u64 = 32;
 /// Gap rows of one lane.
 pub(super) const MAX_GAPS: u64 = 4096;
+/// Rows of `told` of one lane.
+pub(super) const MAX_TOLD: u64 = 1024;
+/// Epochs that are known one by one also when nothing of them is here any more.
+pub(super) const KEPT_EPOCHS: u64 = 128;
 /// Quarantine rows of both lanes.
 pub(super) const MAX_QUARANTINE: u64 = 4096;
 /// The row of the ledger that sums up the epochs which are settled in full.
@@ -115,6 +123,14 @@ CREATE TABLE gaps (
     seal INTEGER GENERATED ALWAYS AS (@gaps) STORED NOT NULL,
     PRIMARY KEY (lane, epoch, first)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE told (
+    lane INTEGER NOT NULL,
+    epoch INTEGER NOT NULL,
+    first INTEGER NOT NULL,
+    last INTEGER NOT NULL,
+    seal INTEGER GENERATED ALWAYS AS (@told) STORED NOT NULL,
+    PRIMARY KEY (lane, epoch, first)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE quarantine (
     id INTEGER PRIMARY KEY,
     lane INTEGER NOT NULL,
@@ -151,14 +167,24 @@ pub(super) fn max_pages(max_bytes: u64) -> u64 {
 }
 
 /// The columns that the seal of each table covers, in its order.
-pub(super) const SEALED: [(&str, &str); 6] = [
+pub(super) const SEALED: [(&str, &str); 7] = [
     ("format", "version, schema"),
     ("epochs", "id, name, agent, started_ms"),
     ("ledger", "lane, epoch, last, collected, delivered, quarantined, dropped"),
     ("blocks", "lane, epoch, first, count, catalogue, committed_ms, owed, frame"),
     ("gaps", "lane, epoch, first, last, reason, at_ms"),
+    ("told", "lane, epoch, first, last"),
     ("quarantine", "id, lane, epoch, first, last, reason, detail, at_ms, reported, block, catalogue, frame"),
 ];
+
+/// The sealed tables that a file of this format has; of format 1 those that were sealed later.
+pub(super) fn tables(format: i64) -> impl Iterator<Item = (&'static str, &'static str)> {
+    SEALED.into_iter().filter(move |(table, _)| match *table {
+        "format" => format > 1,
+        "told" => format > 2,
+        _ => true,
+    })
+}
 
 /// What is true of every row of a sealed table that is as it was written: an expression of SQL.
 pub(super) fn sound(table: &str) -> String {

@@ -44,7 +44,6 @@ impl Store {
         if settled.quarantined > 0 {
             self.bound_quarantine(now_ms)?;
         }
-        self.fold(flown.lane, flown.epoch)?;
         Ok(settled)
     }
 
@@ -95,7 +94,7 @@ impl Store {
             let told = self.cut_gaps(range)?;
             in_gaps = told.iter().map(|(first, last)| last - first + 1).sum();
             if !held {
-                self.told.remember(lane, epoch, told);
+                self.remember_told(lane, epoch, &told)?;
             }
         }
         if held && in_gaps > 0 {

@@ -72,6 +72,7 @@ impl Store {
         let gaps = ranges(&self.conn, "SELECT first, last FROM gaps WHERE lane = ?1 AND epoch = ?2", lane, row.epoch)?;
         let set_aside =
             ranges(&self.conn, "SELECT first, last FROM quarantine WHERE lane = ?1 AND epoch = ?2", lane, row.epoch)?;
+        let told = ranges(&self.conn, "SELECT first, last FROM told WHERE lane = ?1 AND epoch = ?2", lane, row.epoch)?;
         let count = |ranges: &[(u64, u64)]| -> u64 { ranges.iter().map(|(first, last)| last - first + 1).sum() };
         for (what, counted, found) in [
             ("collected", row.collected, row.delivered + count(&owed) + row.quarantined + row.dropped),
@@ -81,7 +82,12 @@ impl Store {
                 return Ok(Err(Discrepancy::Count { lane, epoch, what, counted, found }));
             }
         }
-        let mut all = [owed, gaps, set_aside].concat();
+        let recorded = count(&gaps) + count(&told);
+        if recorded > row.dropped {
+            let what = "drops that are recorded";
+            return Ok(Err(Discrepancy::Count { lane, epoch, what, counted: row.dropped, found: recorded }));
+        }
+        let mut all = [owed, gaps, told, set_aside].concat();
         all.sort_unstable();
         let mut before = 0;
         for (first, last) in all {
@@ -164,7 +170,7 @@ pub(super) fn read_only(directory: &Path) -> std::result::Result<ReadOnly, OpenE
     match check::identify(&conn, &path)? {
         Found::Ours { .. } => {}
         Found::Empty => return Err(damaged("it is empty")),
-        Found::First => return Err(OpenError::OldFormat { path }),
+        Found::Older(_) => return Err(OpenError::OldFormat { path }),
     }
     conn.pragma_update(None, "query_only", true).map_err(|error| open::failed(&path, &error))?;
     Ok(ReadOnly { path, conn, _lock: lock })

@@ -4,22 +4,20 @@ use std::time::Instant;
 
 use super::Writer;
 use crate::buffer::Unavailable;
-use crate::lane::Lane;
-use crate::uplink::CloudLost;
+use crate::uplink::{CloudLost, Loss};
 
 impl Writer {
+    /// All of them, or none.
     pub(super) fn cloud_lost(
         &mut self,
-        lane: Lane,
-        epoch: &str,
-        lost: &[(u64, u64)],
+        losses: &[Loss],
         now: Instant,
         now_ms: i64,
-    ) -> Result<Option<CloudLost>, Unavailable> {
+    ) -> Result<Vec<Option<CloudLost>>, Unavailable> {
         if self.is_failing() {
             return Err(Unavailable::Disk(self.state.to_string()));
         }
-        let booked = self.store.cloud_lost(lane, epoch, lost, now_ms);
+        let booked = losses.iter().map(|loss| self.store.cloud_lost(loss, now_ms)).collect();
         match booked {
             Ok(booked) => {
                 if self.commit(now, now_ms) {

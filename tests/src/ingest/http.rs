@@ -250,7 +250,9 @@ async fn lanes(State(shared): State<Arc<Shared>>, query: Query<LanesQuery>) -> R
         let lanes = shared.store.lanes()?.into_iter().filter(|lane| lane.agent == agent).map(|lane| {
             json!({"epoch": lane.epoch, "lane": lane.lane.name(), "highest": lane.highest, "accepted": lane.accepted})
         });
-        Ok(Json(json!({"lanes": lanes.collect::<Vec<_>>()})))
+        let answer = Json(json!({"lanes": lanes.collect::<Vec<_>>()}));
+        shared.store.heard(&agent)?;
+        Ok(answer)
     })
     .await
 }

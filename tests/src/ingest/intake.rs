@@ -66,10 +66,10 @@ pub(super) fn lane_id(transaction: &Transaction<'_>, agent: &str, epoch: &str, l
     Ok(transaction.last_insert_rowid())
 }
 
-/// Whether the agent has yet to hear that this lane was set back; it is told once.
+/// Whether this lane was set back and the agent has not yet asked what is left of it.
 fn was_set_back(transaction: &Transaction<'_>, lane: i64) -> Result<bool, StoreError> {
-    let update = "UPDATE lane SET set_back = 0 WHERE id = ?1 AND set_back = 1";
-    Ok(transaction.prepare_cached(update)?.execute([lane])? == 1)
+    let select = "SELECT set_back FROM lane WHERE id = ?1";
+    Ok(transaction.prepare_cached(select)?.query_row([lane], |row| row.get(0))?)
 }
 
 fn highest(transaction: &Transaction<'_>, lane: i64) -> Result<u64, StoreError> {

@@ -185,8 +185,8 @@ impl Store {
         lock(&self.forgotten).extend(known.keys().cloned());
     }
 
-    /// Forgets what this lane accepted above `highest`, as a database does that was restored from a backup. The next
-    /// batch of the lane is answered with `state-mismatch`, once.
+    /// Forgets what this lane accepted above `highest`, as a database does that was restored from a backup. Every batch
+    /// of the lane is answered with `state-mismatch` until the agent asks what is left (GET /v1/lanes).
     ///
     /// # Errors
     /// Where the database cannot be written.
@@ -209,6 +209,12 @@ impl Store {
             let Counters { readings, events, gaps, quarantined, .. } = held;
             *counters = Counters { readings, events, gaps, quarantined, ..*counters };
         });
+        Ok(())
+    }
+
+    /// The agent has heard what is left of its lanes: nothing of them is a `state-mismatch` any more.
+    pub(super) fn heard(&self, agent: &str) -> Result<(), StoreError> {
+        lock(&self.writer).execute("UPDATE lane SET set_back = 0 WHERE agent = ?1 AND set_back = 1", [agent])?;
         Ok(())
     }
 

@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::cells::{cells, types, values};
 use super::pages::Pages;
 use super::rows::{Epoch, Gap, Ledger, Quarantine, Row, of_record, of_table};
+use super::spans::Span;
 use super::{SalvageError, rows};
 use crate::lane::Lane;
 use crate::ranges::Ranges;
@@ -29,6 +30,8 @@ pub(super) struct Gathered {
     pub(super) ledger: BTreeMap<Key, Ledger>,
     pub(super) gaps: BTreeMap<(Lane, i64, u64, u64), Gap>,
     pub(super) quarantine: BTreeMap<(Lane, i64, u64), Quarantine>,
+    /// What the cloud was told of as dropped, as far as the table can be read.
+    pub(super) told: BTreeMap<Key, Vec<Span>>,
     /// Where what the directory says is all that there was to say.
     pub(super) directory: BTreeSet<Key>,
     /// Whether every gap row is here.
@@ -66,13 +69,13 @@ impl Gathered {
     /// Returns whether every table could be read whole.
     fn by_sql(&mut self, db: &Path, found: &Connection) -> Result<bool, SalvageError> {
         let Ok(conn) = open::connect(db) else { return Ok(false) };
-        let sealed = match check::identify(&conn, db) {
-            Ok(Found::Ours { .. }) => true,
-            Ok(Found::First) => false,
+        let format = match check::identify(&conn, db) {
+            Ok(Found::Ours { .. }) => schema::USER_VERSION,
+            Ok(Found::Older(format)) => format,
             _ => return Ok(false),
         };
-        let mut all = true;
-        for (table, columns) in schema::SEALED.into_iter().filter(|(table, _)| *table != "format") {
+        let (sealed, mut all) = (format > 1, true);
+        for (table, columns) in schema::tables(format).filter(|(table, _)| *table != "format") {
             let mut whole = check::pages_of(&conn, table).is_ok();
             let seal = if sealed { "seal" } else { "NULL" };
             let read = |row: &rusqlite::Row<'_>| {
@@ -146,6 +149,8 @@ impl Gathered {
                             trusted.contains(&(*lane, *epoch))
                         }
                         Row::Gap(..) => self.gaps_whole,
+                        // An old copy may speak of what has been told again since.
+                        Row::Told(..) => true,
                         Row::Epoch(..) | Row::Ledger(..) => false,
                     };
                     if !settled {
@@ -178,6 +183,7 @@ impl Gathered {
             Row::Quarantine(lane, epoch, row) if self.quarantine.len() < MAX_ROWS => {
                 self.quarantine.entry((lane, epoch, row.first)).or_insert(row);
             }
+            Row::Told(lane, epoch, span) => self.told.entry((lane, epoch)).or_default().push(span),
             Row::Gap(..) => self.gaps_whole = false,
             Row::Quarantine(..) => {}
         }

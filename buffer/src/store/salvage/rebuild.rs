@@ -10,7 +10,7 @@
 //! | in a gap row                                         | that gap                                                  |
 //! | in none of these, but owed                           | a gap, `damaged`                                          |
 //! | in none of these, directory or gaps not to be believed | a gap, `damaged`: the cloud answers what it holds        |
-//! | in none of these, else                               | what they were: accounted for by the cloud                |
+//! | in none of these, else                               | what they were: accounted for by the cloud, `told` or not |
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -239,12 +239,17 @@ impl<'a> Builder<'a> {
             .chain(current.map(|current| *current.last.get(lane)))
             .max()
             .unwrap_or(0);
+        let told = self.gathered.told.get(&key).map(Vec::as_slice).unwrap_or_default();
+        // Where every drop was told, no gap row can be missing.
+        let gaps_whole = |ledger: Ledger| self.gathered.gaps_whole || ledger.dropped == numbers(told);
         let whole = self.gathered.directory.contains(&key)
-            && self.gathered.gaps_whole
-            && ledger.is_some_and(|ledger| ledger.last == last);
-        let told: Vec<Span> =
+            && ledger.is_some_and(|ledger| ledger.last == last && gaps_whole(ledger));
+        let owed: Vec<Span> =
             if whole { directory } else { vec![(1, last)].into_iter().filter(|_| last > 0).collect() };
-        let damaged = minus(&told, &accounted);
+        let damaged = minus(&owed, &accounted);
+        if whole {
+            self.book_told(key, &minus(told, &accounted))?;
+        }
         for (first, last) in &damaged {
             self.insert_gap(key, (*first, *last), GapReason::Damaged.name(), self.source.now_ms)?;
         }
@@ -346,6 +351,14 @@ impl<'a> Builder<'a> {
             before = *last;
         }
         Ok(merged(all))
+    }
+
+    fn book_told(&self, (lane, epoch): Key, told: &[Span]) -> Result<(), SalvageError> {
+        for (first, last) in told {
+            let sql = "INSERT INTO told (lane, epoch, first, last) VALUES (?1, ?2, ?3, ?4)";
+            self.conn.prepare_cached(sql)?.execute(params![lane.code(), epoch, first, last])?;
+        }
+        Ok(())
     }
 
     fn insert_gap(

@@ -13,6 +13,7 @@ pub(super) enum Row {
     Block(Lane, i64, Block),
     Gap(Lane, i64, Gap),
     Quarantine(Lane, i64, Quarantine),
+    Told(Lane, i64, (u64, u64)),
 }
 
 #[derive(Clone, Debug)]
@@ -107,6 +108,7 @@ pub(super) fn of_table(table: &str, values: &[ValueRef<'_>], sealed: bool) -> Op
             let (first, last) = range(2)?;
             Row::Gap(lane(0)?, number(1)?, Gap { first, last, reason: text(4)?, at_ms: number(5)? })
         }
+        ("told", 4) => Row::Told(lane(0)?, number(1)?, range(2)?),
         ("quarantine", 12) => {
             let (first, last) = range(3)?;
             let (reason, detail, at_ms) = (text(5)?, text(6)?, number(7)?);

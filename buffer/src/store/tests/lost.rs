@@ -1,10 +1,12 @@
 //! A cloud that lost what it had accepted: what is here is owed, what is gone is a gap, and nothing is counted twice.
 
 use super::*;
-use crate::uplink::CloudLost;
+use crate::set_aside::{Decision, Selection};
+use crate::uplink::{CloudLost, Loss};
 
 fn lose(store: &mut Store, epoch: &str, lost: &[(u64, u64)]) -> Option<CloudLost> {
-    let booked = store.cloud_lost(Lane::Readings, epoch, lost, 4).unwrap();
+    let loss = Loss { lane: Lane::Readings, epoch: epoch.to_owned(), lost: lost.to_vec() };
+    let booked = store.cloud_lost(&loss, 4).unwrap();
     store.commit().unwrap();
     store.verify().unwrap();
     booked
@@ -28,7 +30,7 @@ fn what_is_here_is_owed_and_what_is_gone_is_told() {
     let directory = TempDir::new().unwrap();
     let mut store = store_with_everything(&directory);
     let lost = lose(&mut store, "e1", &[(11, u64::MAX)]).unwrap();
-    assert_eq!(lost, CloudLost { dropped: 20, owed: 15, quarantined: 5 });
+    assert_eq!(lost, CloudLost { dropped: 20, told_before: 0, owed: 15, quarantined: 5 });
     assert_eq!(ledger(&store, Lane::Readings), [60, 10, 15, 5, 30, 4]);
     let told = [
         "gap 11-20 cloud-lost",
@@ -42,7 +44,7 @@ fn what_is_here_is_owed_and_what_is_gone_is_told() {
     assert_eq!(said(Some(&all)), told);
 
     // Told twice: before the gap is told, and after.
-    let again = CloudLost { dropped: 0, owed: 15, quarantined: 5 };
+    let again = CloudLost { dropped: 0, told_before: 0, owed: 15, quarantined: 5 };
     assert_eq!(lose(&mut store, "e1", &[(11, u64::MAX)]), Some(again));
     assert_eq!(ledger(&store, Lane::Readings), [60, 10, 15, 5, 30, 4]);
     settle(&mut store, &all, &accept(&[(11, 60)]));
@@ -57,7 +59,8 @@ fn a_cloud_that_is_set_back_twice_has_lost_no_more() {
     let mut store = store_with_everything(&directory);
     // 51-60 were never here; 31-40 are lost; then 41-50, which were delivered in between; then nothing more.
     for dropped in [20, 30, 30, 30] {
-        assert!(lose(&mut store, "e1", &[(31, 60)]).unwrap().dropped >= 10);
+        let lost = lose(&mut store, "e1", &[(31, 60)]).unwrap();
+        assert!(lost.dropped + lost.told_before >= 10, "{lost:?}");
         let owed = peek(&mut store, Lane::Readings).unwrap();
         settle(&mut store, &owed, &accept(&[(1, 60)]));
         assert_eq!(ledger(&store, Lane::Readings)[4], dropped);
@@ -92,4 +95,93 @@ fn an_earlier_epoch_is_known_until_it_is_settled() {
     append(&mut store, &[readings(6, 5)]);
     let behind = store.peek(Lane::Readings, usize::MAX, Some(newest), 5).unwrap();
     assert_eq!(said(behind.as_ref()), ["block 6-10"], "committed since");
+}
+
+#[test]
+fn what_was_told_is_dropped_no_second_time_also_by_a_later_run() {
+    let directory = TempDir::new().unwrap();
+    let mut first = store_with_everything(&directory);
+    while let Some(owed) = peek(&mut first, Lane::Readings) {
+        settle(&mut first, &owed, &accept(&[(26, 60)]));
+    }
+    // Set aside, told so, and dropped by a person.
+    first.decide(&Selection::All, Decision::Drop, 4).unwrap();
+    first.commit().unwrap();
+    assert_eq!(ledger(&first, Lane::Readings), [60, 45, 0, 0, 15, 0]);
+    drop(first);
+    for (epoch, lost, dropped) in
+        [("e2", (41, 60), 25), ("e3", (41, 60), 25), ("e4", (21, 60), 40), ("e5", (1, 60), 60)]
+    {
+        let (mut store, opened) = open(directory.path(), MEBIBYTE, AGENT, epoch, 0).unwrap();
+        assert_eq!((opened.earlier, opened.recovered), (vec![], None));
+        for round in 0..2 {
+            let sum = lose(&mut store, "e1", &[lost]).unwrap();
+            assert_eq!(
+                ledger(&store, Lane::Readings)[..5],
+                [60, 60 - dropped, 0, 0, dropped],
+                "{epoch} {round} {sum:?}"
+            );
+            while let Some(gaps) = peek(&mut store, Lane::Readings) {
+                settle(&mut store, &gaps, &accept(&[(1, 60)]));
+            }
+        }
+        store.commit().unwrap();
+    }
+}
+
+#[test]
+fn data_that_the_cloud_holds_after_all_may_be_lost_again() {
+    let directory = TempDir::new().unwrap();
+    let mut store = store(&directory, "e1");
+    append(&mut store, &[readings(1, 10)]);
+    let all = peek(&mut store, Lane::Readings).unwrap();
+    settle(&mut store, &all, &accept(&[(1, 10)]));
+    for _ in 0..2 {
+        assert_eq!(lose(&mut store, "e1", &[(1, 10)]).unwrap().dropped, 10);
+        let told = peek(&mut store, Lane::Readings).unwrap();
+        settle(&mut store, &told, &Settlement { held: vec![(1, 10)], ..Settlement::default() });
+        assert_eq!(ledger(&store, Lane::Readings), [10, 10, 0, 0, 0, 0]);
+    }
+}
+
+#[test]
+fn the_newest_settled_epochs_are_known_one_by_one() {
+    let directory = TempDir::new().unwrap();
+    let runs = schema::KEPT_EPOCHS + 2;
+    for run in 1..=runs {
+        let mut store = store(&directory, &format!("e{run}"));
+        if run != runs - 1 {
+            append(&mut store, &[readings(1, 3)]);
+            let all = peek(&mut store, Lane::Readings).unwrap();
+            settle(&mut store, &all, &accept(&[(1, 3)]));
+        }
+        store.commit().unwrap();
+    }
+    let mut store = store(&directory, "now");
+    let known: Vec<String> = store.known_lanes().unwrap().into_iter().map(|known| known.epoch).collect();
+    let kept = |run: u64| known.contains(&format!("e{run}"));
+    assert!(!kept(2) && kept(3) && kept(runs) && !kept(runs - 1), "{known:?}");
+    assert_eq!(ledger(&store, Lane::Readings), [3 * (runs - 1), 3 * (runs - 1), 0, 0, 0, 0]);
+    assert_eq!(lose(&mut store, "e2", &[(1, 3)]), None);
+    assert_eq!(lose(&mut store, "e3", &[(1, 3)]).unwrap().dropped, 3);
+}
+
+#[test]
+fn what_is_told_is_bounded_and_joined() {
+    let directory = TempDir::new().unwrap();
+    let mut store = store(&directory, "e1");
+    append(&mut store, &[readings(1, 5000)]);
+    let all = peek(&mut store, Lane::Readings).unwrap();
+    settle(&mut store, &all, &accept(&[(1, 5000)]));
+    let rows =
+        |store: &Store| store.conn.query_row("SELECT count(*) FROM told", [], |row| row.get::<_, u64>(0)).unwrap();
+    for (from, step, expected) in [(2, 2, schema::MAX_TOLD), (1, 2, 1)] {
+        let odd: Vec<_> = (0..2500).map(|at| (from + at * step, from + at * step)).collect();
+        assert_eq!(lose(&mut store, "e1", &odd).unwrap().dropped, 2500);
+        while let Some(told) = peek(&mut store, Lane::Readings) {
+            settle(&mut store, &told, &accept(&[(1, 5000)]));
+        }
+        assert_eq!(rows(&store), expected);
+    }
+    assert_eq!(ledger(&store, Lane::Readings), [5000, 0, 0, 0, 5000, 0]);
 }

@@ -44,8 +44,8 @@ fn the_ledger_of_a_stopped_or_killed_daemon_can_be_read() {
 fn a_newer_file_and_a_used_epoch_are_refused_and_left_alone() {
     type Check = fn(&OpenError) -> bool;
     let cases: [(&str, Check); 2] = [
-        ("PRAGMA user_version = 3; UPDATE format SET version = 3", |error| {
-            matches!(error, OpenError::Newer { found: 3, known: 2, .. })
+        ("PRAGMA user_version = 4; UPDATE format SET version = 4", |error| {
+            matches!(error, OpenError::Newer { found: 4, known: 3, .. })
         }),
         ("INSERT INTO epochs VALUES (9, 'e2', 'gw', 0)", |error| matches!(error, OpenError::EpochReused { .. })),
     ];

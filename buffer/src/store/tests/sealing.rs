@@ -11,8 +11,9 @@ const STEP: usize = 11;
 fn something_of_everything(directory: &TempDir) {
     let mut store = store(directory, "e1");
     append(&mut store, &[readings(1, 10), readings(11, 10), gap(21, 22, GapReason::QueueFull)]);
+    append(&mut store, &[gap(23, 24, GapReason::DiskError)]);
     let held = peek(&mut store, Lane::Readings).unwrap();
-    settle(&mut store, &held, &accept(&[(1, 4)]));
+    settle(&mut store, &held, &accept(&[(1, 4), (23, 24)]));
     settle(&mut store, &held, &quarantine(13, 14));
     store.commit().unwrap();
 }

@@ -79,7 +79,8 @@ async fn every_line_of_the_daemon_is_one_of_the_openapi_file() {
         site.check_ledger(&status);
 
         let requests = site.ingest.requests();
-        assert!(requests.iter().all(|request| request.content_encoding.as_deref() == Some(encoding)));
+        let mut with_body = requests.iter().filter(|request| request.method != "GET");
+        assert!(with_body.all(|request| request.content_encoding.as_deref() == Some(encoding)));
         let (bodies, catalogues) = received(&site);
         assert_eq!(catalogues.len(), 1);
         check(&catalogue, &catalogues[0]);
