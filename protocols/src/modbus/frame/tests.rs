@@ -234,3 +234,23 @@ fn mb17_an_identification_is_found_in_every_framing() {
     let registers = reads(7, 1, Table::HoldingRegister, 0, 1);
     assert_eq!(right(&registers), Answer::Values(Raw::Registers(vec![1 << 9 ^ 3 << 3])));
 }
+
+#[test]
+fn mb11_no_flipped_bit_gives_a_value_where_there_is_a_checksum() {
+    let asked = reads(0, 1, Table::HoldingRegister, 10, 3);
+    for framing in [Framing::Rtu, Framing::Ascii] {
+        let good = answer_to(framing, &asked);
+        assert_eq!(replies(framing, &[asked], &good, &[99]).len(), 1, "the control");
+        for (at, bit) in (0..good.len()).flat_map(|at| (0..8).map(move |bit| (at, bit))) {
+            let mut flipped = good.clone();
+            flipped[at] ^= 1 << bit;
+            // In ASCII a digit may turn from a capital into a small letter, which says the same.
+            let same = framing == Framing::Ascii && flipped.eq_ignore_ascii_case(&good);
+            assert_eq!(
+                replies(framing, &[asked], &flipped, &[99]).is_empty(),
+                !same,
+                "{framing:?}: byte {at}, bit {bit}"
+            );
+        }
+    }
+}
