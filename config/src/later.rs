@@ -4,7 +4,7 @@
 use crate::problem::Fault;
 
 /// Protocols of a device.
-pub(crate) const PROTOCOLS: [&str; 6] = ["modbus-rtu", "modbus-rtu-tcp", "modbus-ascii", "modbus-tls", "opcua", "mqtt"];
+pub(crate) const PROTOCOLS: [&str; 3] = ["modbus-tls", "opcua", "mqtt"];
 /// Types of a Modbus signal.
 pub(crate) const TYPES: [&str; 11] = [
     "bcd16",
@@ -23,10 +23,7 @@ pub(crate) const TYPES: [&str; 11] = [
 pub(crate) const ORDERS: [&str; 2] = ["high-first", "low-first"];
 
 #[rustfmt::skip]
-const DEVICE: [&str; 43] = [
-    "serial", "baud", "data_bits", "parity", "stop_bits", "rts_before", "rts_after", "frame_gap",
-    "hole_retry", "after_exception", "idle_close", "demote_after", "probe", "probe_timeout", "busy_backoff_max",
-    "pipeline", "max_rate", "check_unit",
+const DEVICE: [&str; 25] = [
     "endpoint", "security", "security_mode", "allow_insecure", "user", "password", "user_certificate",
     "user_private_key", "accept_host_mismatch", "accept_expired", "accept_uri_mismatch", "mode", "sampling",
     "publishing", "queue_size", "discard", "keep_alive", "watchdog", "session_timeout", "node_retry", "verify",
@@ -49,8 +46,8 @@ const SIGNAL: [&str; 11] = [
 /// Whether a later version knows this key of this section.
 pub(crate) fn knows(section: &str, key: &str) -> bool {
     let keys: &[&str] = match section {
-        "device" => &DEVICE,
-        "device.signal" => &SIGNAL,
+        "device" | "template" => &DEVICE,
+        "device.signal" | "template.signal" => &SIGNAL,
         _ => &[],
     };
     keys.contains(&key)

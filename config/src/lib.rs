@@ -1,11 +1,12 @@
 //! The one TOML file: read, checked, and turned into typed settings. The only user of TOML.
 //!
 //! ```text
-//! text ──syntax──▶ table ──shape──▶ raw ──check──▶ Config
-//!           │         │       │              │
-//!           └─────────┴───────┴──────────────┴────▶ Problems: all of them, each with its place and its remedy
+//! text ──syntax──▶ table ──expand──▶ table ──shape──▶ raw ──check──▶ Config
+//!           │                │         │       │              │
+//!           └────────────────┴─────────┴───────┴──────────────┴────▶ Problems: all of them, with place and remedy
 //! ```
 //! - The `toml` crate reads the syntax, and goes on after an error.
+//! - `expand` gives each device what it has from a template and from a signal list.
 //! - `shape` compares the table with the file's own JSON Schema: keys that are unknown, missing, misplaced.
 //! - `raw` reads the values: every key once, with its form, its range, its default and what it means.
 //! - `check` compares values with each other and gives the settings of each component.
@@ -14,7 +15,9 @@
 //! address) is found by the agent, which hangs it on its place in the file with [`Config::problem`].
 
 mod check;
+mod expand;
 mod later;
+mod listing;
 mod problem;
 mod raw;
 mod shape;
@@ -23,7 +26,7 @@ mod source;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -34,10 +37,13 @@ use sha2::{Digest as _, Sha256};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, Deserializer};
 
-pub use problem::{MAX_PROBLEMS, Problem, Problems};
+pub use listing::Listing;
+pub use problem::{MAX_PROBLEMS, Other, Problem, Problems};
 pub use source::Place;
 
 use check::plant::Plant;
+use expand::texts::Texts;
+use expand::{Expansion, MAX_LISTS, ReadFile};
 use problem::{Checked, Fault, Report, Reported};
 use source::{Show, Source};
 
@@ -53,7 +59,8 @@ const MAX_RECOVERED: usize = 64 << 10;
 pub struct Config {
     /// The file.
     pub path: PathBuf,
-    /// SHA-256 of the file's bytes, in lower-case hexadecimal.
+    /// SHA-256 of the file's bytes, in lower-case hexadecimal. Where it names signal lists: of what `sha256sum` prints
+    /// for the file and for each of them, called as the configuration calls them, in the order in which devices do.
     pub sha256: String,
     /// Who and where this gateway is.
     pub agent: Agent,
@@ -125,15 +132,25 @@ impl Config {
     }
 }
 
-/// Reads and checks the file.
+/// Reads and checks the file, and the signal lists that it names.
 ///
 /// # Errors
-/// All [`Problems`] of the file: that it cannot be read, or what is wrong in it.
+/// All [`Problems`] of the files: that one cannot be read, or what is wrong in it.
 pub fn load(path: &Path) -> Result<Config, Problems> {
+    load_file(path, false).map(|(config, _)| config)
+}
+
+/// As [`load`], with the signals as they are written.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_listed(path: &Path) -> Result<(Config, Listing), Problems> {
+    load_file(path, true)
+}
+
+fn load_file(path: &Path, listed: bool) -> Result<(Config, Listing), Problems> {
     let refused = |message: String, help: &str| Problems::from(Problem::new(path, None, "", Fault::new(message, help)));
-    let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes));
-    read.map_err(|e| {
+    let bytes = read_file(path, MAX_FILE + 1).map_err(|e| {
         let help = "check that the file exists and that the user lineside may read it, or name another with --config";
         refused(format!("the configuration cannot be read: {e}"), help)
     })?;
@@ -144,38 +161,96 @@ pub fn load(path: &Path) -> Result<Config, Problems> {
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
         return Err(refused("the file is UTF-16, and TOML is UTF-8".to_owned(), "save it as UTF-8"));
     }
-    str::from_utf8(&bytes).map_or_else(|e| Err(not_utf8(&bytes, e.valid_up_to(), path)), |text| parse(text, path))
+    match str::from_utf8(&bytes) {
+        Ok(text) => parse_files(text, path, &read_list, listed),
+        Err(e) => Err(not_utf8(&bytes, e.valid_up_to(), path)),
+    }
 }
 
-/// Checks `text` as the content of `path`, whose directory relative paths in it are relative to. Nothing is read.
+/// Checks `text` as the content of `path`, whose directory relative paths in it are relative to. Nothing is read: a
+/// signal list that it names is a problem.
 ///
 /// # Errors
 /// All [`Problems`] of the text.
 pub fn parse(text: &str, path: &Path) -> Result<Config, Problems> {
+    let none = |_: &Path, _: u64| Err(io::Error::other("only the text itself is checked here"));
+    parse_files(text, path, &none, false).map(|(config, _)| config)
+}
+
+/// As [`parse`], with what reads at most so many bytes of a signal list, and with the signals as they are written.
+///
+/// # Errors
+/// All [`Problems`] of the text and of the lists.
+pub fn parse_with(
+    text: &str,
+    path: &Path,
+    files: &dyn Fn(&Path, u64) -> io::Result<Vec<u8>>,
+) -> Result<(Config, Listing), Problems> {
+    parse_files(text, path, files, true)
+}
+
+fn parse_files(
+    text: &str,
+    path: &Path,
+    files: &ReadFile<'_>,
+    listed: bool,
+) -> Result<(Config, Listing), Problems> {
     let plain = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let (schema, texts) = (schema(), Texts::new(2 * MAX_LISTS));
     let mut report = Report::new(Source::new(plain, path));
-    let config = read(plain, path, &mut report);
-    let config = report.finish(config)?;
-    Ok(Config { sha256: sha256(text.as_bytes()), ..config })
+    // A relative file name has an empty parent, and what is joined to that stays relative to the working directory.
+    let base = path.parent().unwrap_or(Path::new(""));
+    let mut expansion = Expansion::new(&schema, &texts, files, base);
+    let read = read(plain, path, &schema, &mut expansion, listed, &mut report);
+    let (config, listing) = report.finish(read)?;
+    let mut sha256 = hexadecimal(&Sha256::digest(text.as_bytes()));
+    if !expansion.hashes.is_empty() {
+        let name = path.file_name().unwrap_or_default().display();
+        sha256 = hexadecimal(&Sha256::digest(format!("{sha256}  {name}\n{}", expansion.hashes)));
+    }
+    Ok((Config { sha256, ..config }, listing))
+}
+
+/// At most so many bytes of a file.
+fn read_file(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The same of a plain file: a pipe would be waited for.
+fn read_list(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is no plain file"));
+    }
+    read_file(path, most)
 }
 
 /// The JSON Schema (draft 2020-12) of the configuration, with descriptions, ranges and defaults.
 #[must_use]
 pub fn schema() -> serde_json::Value {
-    raw::schema()
+    raw::schema::schema()
 }
 
-fn read(text: &str, path: &Path, report: &mut Report<'_>) -> Checked<Config> {
+fn read<'a>(
+    text: &'a str,
+    path: &Path,
+    schema: &'a serde_json::Value,
+    expansion: &mut Expansion<'a, '_>,
+    listed: bool,
+    report: &mut Report<'a>,
+) -> Checked<(Config, Listing)> {
     no_private_key(text, report)?;
     let mut table = syntax(text, report)?;
     version(table.get_ref(), report)?;
-    shape::fit(table.get_mut(), &schema(), report);
+    expansion.expand(table.get_mut(), report);
+    shape::fit(table.get_mut(), schema, report);
     let mut places = places(table.get_ref(), &report.source);
-    let raw = raw::File::deserialize(Deserializer::from(table)).map_err(|e| {
+    let listing = if listed { Listing::of(table.get_ref(), schema) } else { Listing::default() };
+    let mut raw = raw::File::deserialize(Deserializer::from(table)).map_err(|e| {
         // What serde would refuse has been taken out. If it does refuse, that is said, and nothing is guessed.
         report.whole("", Fault::new(e.message(), "please report this as a defect of lineside"))
     })?;
-    // A relative file name has an empty parent, and what is joined to that stays relative to the working directory.
     let base = path.parent().unwrap_or(Path::new(""));
     let schema = check::Section { report, path: String::new() }.required("schema", &raw.schema);
     let agent = raw.agent.as_ref().map_or(Err(Reported), |raw| check::agent(raw, report));
@@ -184,19 +259,22 @@ fn read(text: &str, path: &Path, report: &mut Report<'_>) -> Checked<Config> {
 
     let mut plant = Plant::default();
     let mut devices = Ok(Vec::new());
-    for (index, raw) in raw.device.iter().flatten().enumerate() {
+    for (index, raw) in raw.device.iter_mut().flatten().enumerate() {
         match (check::device::device(raw, index, &mut plant, report), &mut devices) {
-            (Ok(Some(placed)), Ok(devices)) => {
-                places.insert(device_key(&placed.device.name), report.source.place(&placed.name, Show::Line));
-                devices.push(Device::Modbus(placed.device));
+            (Ok(Some((device, name))), Ok(devices)) => {
+                places.insert(device_key(&device.name), report.source.place(&name, Show::Line));
+                devices.push(Device::Modbus(device));
             }
             (Err(reported), _) => devices = Err(reported),
             (Ok(_), _) => {}
         }
     }
+    report.user(None);
+    plant.loads.finish(report);
     schema?;
     let (path, sha256) = (path.to_owned(), String::new());
-    Ok(Config { path, sha256, agent: agent?, uplink: uplink?, buffer: buffer?, devices: devices?, places })
+    let config = Config { path, sha256, agent: agent?, uplink: uplink?, buffer: buffer?, devices: devices?, places };
+    Ok((config, listing))
 }
 
 /// The first byte that is not UTF-8, and its place.
@@ -226,7 +304,7 @@ fn syntax<'t>(text: &'t str, report: &mut Report<'_>) -> Checked<Spanned<DeTable
     let mut broken = text.len() > MAX_RECOVERED;
     for error in errors {
         let span = error.span().unwrap_or_default();
-        let written = report.source.text(&span);
+        let written = report.source.text(&span).to_owned();
         if error.message() == TWICE {
             let fault = Fault::new(format!("`{written}` is given twice"), "keep one of them");
             report.at_key(&span, "", fault);
@@ -275,8 +353,8 @@ fn device_key(name: &Name) -> String {
     shape::join("device", name.as_str())
 }
 
-fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut hex, byte| {
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(64), |mut hex, byte| {
         // Writing to a String cannot fail.
         let _ = write!(hex, "{byte:02x}");
         hex

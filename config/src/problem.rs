@@ -1,6 +1,7 @@
 //! What is wrong with a configuration, where, and what to do about it: as text for people, as fields for programs.
 //! Which things are wrong is decided in [`crate::shape`], [`crate::raw`] and [`crate::check`].
 
+use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -17,7 +18,7 @@ const MAX_MESSAGE: usize = 400;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
 #[error("{}", Rendered { problem: self, colours: false })]
 pub struct Problem {
-    /// The configuration file.
+    /// The configuration file, or a signal list that it names.
     pub file: PathBuf,
     /// Where in it; none where the file as a whole is meant.
     pub place: Option<Place>,
@@ -27,15 +28,26 @@ pub struct Problem {
     pub message: String,
     /// What to do about it.
     pub help: String,
-    /// The other place of two that contradict each other, and what it is.
-    pub other: Option<(Place, String)>,
+    /// The other place of two that contradict each other, or of what uses this one.
+    pub other: Option<Other>,
+}
+
+/// A second place of a problem.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Other {
+    /// The file.
+    pub file: PathBuf,
+    /// Where in it.
+    pub place: Place,
+    /// What it is.
+    pub note: String,
 }
 
 impl Problem {
     pub(crate) fn new(file: &Path, place: Option<Place>, key: &str, fault: Fault) -> Self {
         let Fault { message, help, .. } = fault;
         Problem {
-            file: file.to_owned(),
+            file: place.as_ref().map_or(file, |place| &place.file).to_owned(),
             place,
             key: tidy(key),
             message: tidy(&message),
@@ -51,7 +63,7 @@ impl Problem {
     }
 }
 
-/// All that is wrong with one file, in the order of the file; never empty.
+/// All that is wrong with one configuration, in the order of its files; never empty.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
 #[error("{}", self.render(false))]
 pub struct Problems {
@@ -109,16 +121,41 @@ pub(crate) struct Reported;
 /// A value, or the certainty that its problem has been reported.
 pub(crate) type Checked<T> = Result<T, Reported>;
 
-/// Collects the problems of one file.
+/// Most problems of shared places that are compared with each other.
+const MAX_COMPARED: usize = 100_000;
+
+/// Collects the problems of one configuration.
+///
+/// What stands in a template or in a list may be wrong for many devices: it is said once, for the first of them, and the
+/// others are counted.
 pub(crate) struct Report<'t> {
     pub(crate) source: Source<'t>,
     problems: Vec<Problem>,
     more: usize,
+    /// Pieces of the text that several devices may use, in order.
+    shared: Vec<Span>,
+    /// The device that is looked at.
+    user: Option<Span>,
+    /// Problems of shared pieces, by place and message: which one, and how many devices have it beside the first.
+    seen: HashMap<(Span, String), Option<usize>>,
+    users: HashMap<usize, (Span, usize)>,
 }
 
 impl<'t> Report<'t> {
     pub(crate) fn new(source: Source<'t>) -> Self {
-        Report { source, problems: Vec::new(), more: 0 }
+        let (seen, users) = (HashMap::new(), HashMap::new());
+        Report { source, problems: Vec::new(), more: 0, shared: Vec::new(), user: None, seen, users }
+    }
+
+    /// What follows is about the device whose name stands here.
+    pub(crate) fn user(&mut self, device: Option<&Span>) {
+        self.user = device.cloned();
+    }
+
+    /// A piece of the text that several devices may use.
+    pub(crate) fn share(&mut self, piece: Span) {
+        let at = self.shared.partition_point(|known| known.start < piece.start);
+        self.shared.insert(at, piece);
     }
 
     /// A problem at `span`.
@@ -143,10 +180,27 @@ impl<'t> Report<'t> {
     }
 
     fn add(&mut self, at: Option<(&Span, Show)>, key: &str, fault: Fault, other: Option<(&Span, &str)>) -> Reported {
-        if self.problems.len() < MAX_PROBLEMS {
+        let user = at.zip(self.user.clone()).filter(|((span, _), _)| other.is_none() && self.is_shared(span));
+        let next = (self.problems.len() < MAX_PROBLEMS).then_some(self.problems.len());
+        if let Some(((span, _), user)) = user {
+            let same = (span.clone(), fault.message.clone());
+            if let Some(known) = self.seen.get(&same) {
+                if let Some((_, others)) = known.and_then(|at| self.users.get_mut(&at)) {
+                    *others += 1;
+                }
+                return Reported;
+            }
+            if self.seen.len() < MAX_COMPARED {
+                self.seen.insert(same, next);
+            }
+            if let Some(next) = next {
+                self.users.insert(next, (user, 0));
+            }
+        }
+        if next.is_some() {
             let place = at.map(|(span, show)| self.source.place(span, show));
-            let mut problem = Problem::new(&self.source.path, place, key, fault);
-            problem.other = other.map(|(span, note)| (self.source.place(span, Show::Line), note.to_owned()));
+            let mut problem = Problem::new(self.source.path(), place, key, fault);
+            problem.other = other.map(|(span, note)| self.other(span, note.to_owned()));
             self.problems.push(problem);
         } else {
             self.more += 1;
@@ -154,7 +208,17 @@ impl<'t> Report<'t> {
         Reported
     }
 
-    /// The value, if nothing was found; else all that was found, in the order of the file.
+    fn other(&self, span: &Span, note: String) -> Other {
+        let place = self.source.place(span, Show::Line);
+        Other { file: place.file.to_path_buf(), place, note }
+    }
+
+    fn is_shared(&self, span: &Span) -> bool {
+        let before = self.shared.partition_point(|piece| piece.start <= span.start);
+        self.shared.get(..before).and_then(<[Span]>::last).is_some_and(|piece| span.start < piece.end)
+    }
+
+    /// The value, if nothing was found; else all that was found, in the order of the files.
     pub(crate) fn finish<T>(mut self, value: Checked<T>) -> Result<T, Problems> {
         if self.problems.is_empty() {
             match value {
@@ -164,6 +228,21 @@ impl<'t> Report<'t> {
                     self.whole("", Fault::new("the file was refused without a reason", "please report this"))
                 }
             };
+        }
+        for (at, (span, others)) in std::mem::take(&mut self.users) {
+            // A row of a list says enough by its place and its key, unless more than one device has it.
+            if others == 0 && self.problems.get(at).is_some_and(|problem| problem.file != *self.source.path()) {
+                continue;
+            }
+            let note = match others {
+                0 => "for this device".to_owned(),
+                1 => "for this device and another one".to_owned(),
+                others => format!("for this device and {others} others"),
+            };
+            let other = self.other(&span, note);
+            if let Some(problem) = self.problems.get_mut(at) {
+                problem.other = Some(other);
+            }
         }
         self.problems.sort_by(|a, b| a.place.cmp(&b.place));
         Err(Problems { list: self.problems, more: self.more })
@@ -200,7 +279,7 @@ impl fmt::Display for Rendered<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Problem { file, place, key, message, help, other } = self.problem;
         let colon = if key.is_empty() { "" } else { ": " };
-        let lines = [place.as_ref(), other.as_ref().map(|(place, _)| place)];
+        let lines = [place.as_ref(), other.as_ref().map(|other| &other.place)];
         let width = lines.iter().flatten().map(|place| place.line.to_string().len()).max().unwrap_or(1);
         let margin = " ".repeat(width);
         let bar = self.paint(BLUE, "|");
@@ -216,7 +295,7 @@ impl fmt::Display for Rendered<'_> {
                 self.excerpt(f, place, width, RED, '^', "")?;
             }
         }
-        if let Some((place, note)) = other {
+        if let Some(Other { file, place, note }) = other {
             let dots = self.paint(BLUE, ":::");
             writeln!(f, "{margin}{dots} {}:{}:{}", file.display(), place.line, place.column)?;
             writeln!(f, "{margin} {bar}")?;

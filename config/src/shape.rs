@@ -18,6 +18,14 @@ use crate::source::Span;
 pub(crate) fn fit(root: &mut DeTable<'_>, schema: &Value, report: &mut Report<'_>) {
     let properties = properties(schema);
     Shape { root: properties, report }.table(root, None, schema, "", "");
+    report.user(None);
+}
+
+/// The same for the list of templates, whose keys may hold placeholders. Whether it is a list at all.
+pub(crate) fn fit_templates(list: &mut Spanned<DeValue<'_>>, schema: &Value, report: &mut Report<'_>) -> bool {
+    let root = properties(schema);
+    let Some(schema) = root.and_then(|root| root.get("template")) else { return false };
+    Shape { root, report }.value(list, schema, "template", "template")
 }
 
 /// The one of `words` that somebody most likely meant by `text`.
@@ -49,6 +57,13 @@ impl Shape<'_, '_> {
         for missing in schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
         {
             if !table.contains_key(missing) {
+                self.missing(missing, header, known.get(missing), section, path);
+            }
+        }
+        for one_of in schema.get("allOf").and_then(Value::as_array).into_iter().flatten() {
+            let keys = one_of.get("anyOf").and_then(Value::as_array).into_iter().flatten();
+            let mut keys = keys.filter_map(|one| one.pointer("/required/0").and_then(Value::as_str));
+            if let Some(missing) = keys.clone().next().filter(|_| !keys.any(|key| table.contains_key(key))) {
                 self.missing(missing, header, known.get(missing), section, path);
             }
         }
@@ -119,9 +134,13 @@ impl Shape<'_, '_> {
         };
         let name = text_of(table, "name").filter(|name| name.len() <= MAX_NAME_BYTES);
         let path = named(path, name, index);
+        if section == "device" {
+            let place = table.get("name").map_or_else(|| span.clone(), Spanned::span);
+            self.report.user(Some(&place));
+        }
         if let Some(protocol) = text_of(table, "protocol").filter(|text| later::PROTOCOLS.contains(text)) {
             // Its other keys are of a later version as well; one problem says it all.
-            let fault = later::fault(protocol, "remove this device; what this version reads is \"modbus-tcp\"");
+            let fault = later::fault(protocol, "remove this device; what this version reads is modbus-tcp, modbus-rtu-tcp, modbus-rtu and modbus-ascii");
             let place = table.get("protocol").map_or(span, Spanned::span);
             self.report.at(&place, &join(&path, "protocol"), fault);
             return false;
@@ -189,7 +208,7 @@ pub(crate) fn join(path: &str, key: &str) -> String {
     if path.is_empty() { key } else { format!("{path}.{key}") }
 }
 
-fn text_of<'t>(table: &'t DeTable<'_>, key: &str) -> Option<&'t str> {
+pub(crate) fn text_of<'t>(table: &'t DeTable<'_>, key: &str) -> Option<&'t str> {
     match table.get(key)?.get_ref() {
         DeValue::String(text) => Some(text),
         _ => None,

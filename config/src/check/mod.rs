@@ -1,8 +1,10 @@
 //! From the raw file to typed settings: what one value cannot tell, because it needs another one or the place of the
-//! file. The agent, the uplink and the buffer here; devices in [`device`] and [`signal`], what stands between devices
-//! in [`plant`].
+//! file. The agent, the uplink and the buffer here; devices in [`device`], [`line`] and [`signal`], what stands between
+//! devices in [`plant`] and [`load`].
 
 pub(crate) mod device;
+pub(crate) mod line;
+pub(crate) mod load;
 pub(crate) mod plant;
 pub(crate) mod signal;
 

@@ -1,16 +1,17 @@
-//! What stands between devices: names and identities are unique, and the devices behind one `host:port` share one line.
+//! What stands between devices: names and identities are unique, and the devices behind one `host:port` or on one serial
+//! line share its settings. What they ask of it is in [`super::load`].
 
 use std::collections::HashMap;
-use std::time::Duration;
 
-use lineside_protocols::modbus::settings::Line;
+use lineside_protocols::modbus::settings::Device;
 use lineside_protocols::name::Name;
 
 use super::Section;
 use super::device::Placed;
+use super::line::Shared;
+use super::load::Lines;
 use crate::MAX_SIGNALS;
 use crate::problem::{Checked, Fault};
-use crate::raw::quantity::show_duration;
 use crate::shape::join;
 use crate::source::Span;
 
@@ -19,8 +20,10 @@ use crate::source::Span;
 pub(crate) struct Plant {
     devices: HashMap<Name, Span>,
     identities: HashMap<(Name, Name), Span>,
-    lines: HashMap<String, (Line, Span, [Option<Span>; 5])>,
+    lines: HashMap<String, (Vec<Shared>, Span)>,
     units: HashMap<(String, u8), (Name, Span)>,
+    /// What is asked of the serial lines.
+    pub(crate) loads: Lines,
     full: bool,
 }
 
@@ -61,29 +64,18 @@ impl Plant {
         }
     }
 
-    /// Devices behind one `host:port` agree about the line, and each has a unit of its own.
-    pub(crate) fn line(&mut self, placed: &Placed, at: &mut Section<'_, '_>) -> Checked<()> {
-        let Placed { device, name, address: span, line: spans } = placed;
+    /// Devices on one line agree about it, and each has a unit of its own.
+    pub(crate) fn line(&mut self, placed: Placed, at: &mut Section<'_, '_>) -> Checked<Device> {
+        let Placed { device, name, address: span, shared } = placed;
         let address = device.line.address();
-        let mut result = Ok(());
-
-        let place = |spans: &[Option<Span>; 5], key: usize, address: &Span| {
-            spans.get(key).cloned().flatten().unwrap_or_else(|| address.clone())
+        let result = match self.lines.get(&address) {
+            Some((first, place)) => agree(&shared, &span, first, place, &address, at),
+            None => Ok(()),
         };
-        let own = || (device.line.clone(), span.clone(), spans.clone());
-        let (line, first, first_spans) = self.lines.entry(address.clone()).or_insert_with(own);
-        let pairs = settings(&device.line).into_iter().zip(settings(line)).enumerate();
-        for (index, ((key, here), (_, there))) in pairs.filter(|(_, ((_, here), (_, there)))| here != there) {
-            let (here, there) = (show_duration(here), show_duration(there));
-            let why =
-                format!("`{key}` is {here} here and {there} for another device on {address}, and they share the line");
-            let fault = Fault::new(why, format!("write the same `{key}` for both"));
-            let (span, first) = (place(spans, index, span), place(first_spans, index, first));
-            result = Err(at.report.between(&span, &join(&at.path, key), fault, &first, "the other device"));
-        }
+        self.lines.entry(address.clone()).or_insert_with(|| (shared, span.clone()));
         match self.units.get(&(address.clone(), device.unit)) {
             None => {
-                self.units.insert((address, device.unit), (device.name.clone(), name.clone()));
+                self.units.insert((address, device.unit), (device.name.clone(), name));
             }
             Some((other, first)) => {
                 let unit = device.unit;
@@ -94,20 +86,36 @@ impl Plant {
                      own `poll`"
                 );
                 let key = join(&at.path, "unit");
-                result = Err(at.report.between(span, &key, Fault::new(why, help), first, "the other device"));
+                return Err(at.report.between(&span, &key, Fault::new(why, help), first, "the other device"));
             }
         }
-        result
+        result.map(|()| device)
     }
 }
 
-/// What belongs to a line and not to a unit, in the order of [`Placed::line`].
-fn settings(line: &Line) -> [(&'static str, Duration); 5] {
-    [
-        ("connect_timeout", line.connect_timeout),
-        ("connect_pause", line.connect_pause),
-        ("request_delay", line.request_delay),
-        ("reconnect_min", line.reconnect_min),
-        ("reconnect_max", line.reconnect_max),
-    ]
+/// Each setting of the line is the same `here` as of the `first` device on it.
+fn agree(
+    here: &[Shared],
+    span: &Span,
+    first: &[Shared],
+    place: &Span,
+    address: &str,
+    at: &mut Section<'_, '_>,
+) -> Checked<()> {
+    let mut result = Ok(());
+    for (here, there) in here.iter().zip(first).filter(|(here, there)| here.shown != there.shown) {
+        let key = here.key;
+        let why = format!(
+            "`{key}` is {} here and {} for another device on {address}, and they share the line",
+            here.shown, there.shown
+        );
+        let fault = Fault::new(why, format!("write the same `{key}` for both"));
+        let (span, first) = (here.span.as_ref().unwrap_or(span), there.span.as_ref().unwrap_or(place));
+        result = Err(at.report.between(span, &join(&at.path, key), fault, first, "the other device"));
+        // Another protocol has other settings: these are no problems of their own.
+        if key == "protocol" {
+            break;
+        }
+    }
+    result
 }

@@ -3,27 +3,27 @@
 //! cannot disagree. What must fit together between keys is in [`crate::check`].
 
 pub(crate) mod field;
+pub(crate) mod line;
 pub(crate) mod network;
 pub(crate) mod number;
 pub(crate) mod pin;
 pub(crate) mod quantity;
 pub(crate) mod register;
+pub(crate) mod schema;
 pub(crate) mod text;
 
-use lineside_protocols::modbus::settings::{MAX_BITS, MAX_REGISTERS, Overrun};
+use lineside_protocols::modbus::settings::{AfterException, MAX_BITS, MAX_REGISTERS, Overrun, Parity};
 use lineside_protocols::uplink::Encoding;
-use schemars::generate::SchemaSettings;
-use schemars::transform::{RecursiveTransform, Transform};
-use schemars::{JsonSchema, Schema};
+use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::Value;
 
 use field::Field;
+use line::{Baud, FrameGap, MaxRate, Protocol, RegisterOffset, SerialPath, Template, Variables};
 use network::{HostPort, HttpsUrl, SourceAddress};
 use number::{Bounds, Integer, Number, Switch};
 use pin::Pins;
 use quantity::{GIB, H, Interval, IntervalOrOff, KIB, MIB, MIN, Rate, S, Size, TIB};
-use register::{NoValues, Order, Protocol, Reference, Register, Type};
+use register::{NoValues, Order, Reference, Register, Type};
 use text::{FilePath, Identifier, KeyFile, OneOf, Place, Unit};
 
 /// The version of the file format that is read.
@@ -44,6 +44,11 @@ type Registers = Integer<1, MAX_REGISTERS>;
 type Bits = Integer<1, MAX_BITS>;
 type Gap = Integer<0, { MAX_REGISTERS - 1 }>;
 type GapBits = Integer<0, { MAX_BITS - 1 }>;
+type Rts = Interval<0, 100>;
+type IdleClose = IntervalOrOff<S, { 24 * H }>;
+type HoleRetry = Interval<S, { 7 * 24 * H }>;
+type Probe = Interval<S, H>;
+type BusyBackoff = Interval<100, H>;
 
 /// Configuration of the lineside agent.
 #[derive(Deserialize, JsonSchema)]
@@ -148,20 +153,18 @@ impl Default for Buffer {
     }
 }
 
-/// `[[device]]`: a unit of a Modbus TCP server.
+/// `[[device]]`: a unit of a Modbus server or line.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Device {
     /// What the device is called; unique.
     #[schemars(required)]
     pub(crate) name: Option<Field<Identifier>>,
-    /// How it is read.
-    #[schemars(required)]
+    /// How it is read. Required, here or in the template.
     pub(crate) protocol: Option<Field<OneOf<Protocol>>>,
-    /// Host name or IP address, and port; the port is 502 where none is written.
-    #[schemars(required)]
+    /// Host name or IP address, and port, of `modbus-tcp` and `modbus-rtu-tcp`; the port is 502 where none is written.
     pub(crate) address: Option<Field<HostPort>>,
-    /// Unit identifier behind that address.
+    /// Unit identifier behind that address, or address on that serial line (1 – 247).
     #[serde(default = "Integer::<0, 255>::of::<1>")]
     pub(crate) unit: Field<Integer<0, 255>>,
     /// The machine that its signals belong to, a part of their identity. Without it: the name of the device.
@@ -206,9 +209,75 @@ pub(crate) struct Device {
     /// Longest wait before connecting again.
     #[serde(default = "Reconnect::seconds::<30>")]
     pub(crate) reconnect_max: Field<Reconnect>,
-    /// What is read; at least one.
-    #[schemars(required, length(min = 1))]
+    /// What is read; at least one, here, in `signals` or in the template.
+    #[schemars(length(min = 1))]
     pub(crate) signal: Option<Vec<Signal>>,
+
+    /// The `[[template]]` that gives what is not written here.
+    pub(crate) template: Option<Field<Template>>,
+    /// Values for the template's `${…}`.
+    pub(crate) variables: Option<Field<Variables>>,
+    /// A CSV file with signals, beside or instead of `[[device.signal]]`.
+    pub(crate) signals: Option<Field<FilePath>>,
+    /// Added to the address of each signal: where the same registers lie elsewhere.
+    #[serde(default = "RegisterOffset::none")]
+    pub(crate) register_offset: Field<RegisterOffset>,
+
+    /// The device file of the serial line, of `modbus-rtu` and `modbus-ascii`.
+    pub(crate) serial: Option<Field<SerialPath>>,
+    /// Bits a second on the serial line.
+    #[serde(default = "Baud::usual")]
+    pub(crate) baud: Field<Baud>,
+    /// Data bits of a character; 7 only with `modbus-ascii`.
+    #[serde(default = "Integer::<7, 8>::of::<8>")]
+    pub(crate) data_bits: Field<Integer<7, 8>>,
+    /// The parity bit of a character.
+    #[serde(default)]
+    pub(crate) parity: Field<OneOf<Parity>>,
+    /// Stop bits of a character. Without parity the specification asks for 2.
+    #[serde(default = "Integer::<1, 2>::of::<1>")]
+    pub(crate) stop_bits: Field<Integer<1, 2>>,
+    /// How long RTS is on before a request. Where this and `rts_after` are 0, RTS is not switched.
+    #[serde(default = "Rts::millis::<0>")]
+    pub(crate) rts_before: Field<Rts>,
+    /// How long RTS stays on after a request.
+    #[serde(default = "Rts::millis::<0>")]
+    pub(crate) rts_after: Field<Rts>,
+    /// Silence between two frames of `modbus-rtu`. `auto`: 3.5 characters, above 19200 baud 1.75 ms.
+    #[serde(default = "FrameGap::auto")]
+    pub(crate) frame_gap: Field<FrameGap>,
+
+    /// The connection is closed when nothing was asked for so long, and opened again with the next request.
+    #[serde(default = "IdleClose::off")]
+    pub(crate) idle_close: Field<IdleClose>,
+    /// How often a register that was refused, or a size that was too large, is tried again.
+    #[serde(default = "HoleRetry::seconds::<600>")]
+    pub(crate) hole_retry: Field<HoleRetry>,
+    /// What follows an exception: `discard` reads once more, for devices that answer garbage then.
+    #[serde(default)]
+    pub(crate) after_exception: Field<OneOf<AfterException>>,
+    /// Requests in a row without an answer after which the device is only probed.
+    #[serde(default = "Integer::<1, 1000>::of::<3>")]
+    pub(crate) demote_after: Field<Integer<1, 1000>>,
+    /// How often it is probed then.
+    #[serde(default = "Probe::seconds::<30>")]
+    pub(crate) probe: Field<Probe>,
+    /// How long a probe waits for its answer, at most `timeout`; each fifth waits that long.
+    #[serde(default = "Timeout::millis::<200>")]
+    pub(crate) probe_timeout: Field<Timeout>,
+    /// Longest pause after the device said that it is busy.
+    #[serde(default = "BusyBackoff::seconds::<30>")]
+    pub(crate) busy_backoff_max: Field<BusyBackoff>,
+    /// Requests in flight at once, with `modbus-tcp`. Many devices answer only one.
+    #[serde(default = "Integer::<1, 8>::of::<1>")]
+    pub(crate) pipeline: Field<Integer<1, 8>>,
+    /// Most requests a second that the device is asked. Signals that need more are refused.
+    #[serde(default = "MaxRate::off")]
+    pub(crate) max_rate: Field<MaxRate>,
+    /// Whether an answer must bear the unit that was asked; `false`, with `modbus-tcp`, for gateways that always answer
+    /// as 0 or 255.
+    #[serde(default = "Switch::on")]
+    pub(crate) check_unit: Field<Switch>,
 }
 
 /// `[[device.signal]]`: one value of a Modbus device.
@@ -243,25 +312,4 @@ pub(crate) struct Signal {
     pub(crate) unit: Option<Field<Unit>>,
     /// How often it is read. Without it: as the device.
     pub(crate) poll: Option<Field<Poll>>,
-}
-
-/// The JSON Schema (draft 2020-12) of the file.
-pub(crate) fn schema() -> Value {
-    let settings = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
-    let mut schema = settings.into_generator().into_root_schema_for::<File>();
-    RecursiveTransform(without_null).transform(&mut schema);
-    schema.to_value()
-}
-
-/// An optional key is left out; TOML has no null that could be written instead.
-fn without_null(schema: &mut Schema) {
-    if let Some(Value::Array(words)) = schema.get_mut("enum") {
-        words.retain(|word| !word.is_null());
-    }
-    let Some(Value::Array(types)) = schema.get_mut("type") else { return };
-    types.retain(|name| name != "null");
-    if let [only] = types.as_slice() {
-        let only = only.clone();
-        schema.insert("type".to_owned(), only);
-    }
 }

@@ -149,7 +149,7 @@ impl Leaf for Bounds {
 
 impl Any {
     /// As a floating-point number, where it is a number.
-    fn number(&self) -> Option<f64> {
+    pub(crate) fn number(&self) -> Option<f64> {
         match self {
             #[expect(clippy::cast_precision_loss, reason = "what TOML integers beyond 2^53 become in any f64")]
             Any::Integer(number) => Some(*number as f64),

@@ -99,18 +99,6 @@ impl Leaf for NoValues {
     }
 }
 
-/// The protocol of a device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Protocol {
-    ModbusTcp,
-}
-
-impl Choice for Protocol {
-    const ALL: &'static [(&'static str, Self)] = &[("modbus-tcp", Protocol::ModbusTcp)];
-    const LATER: &'static [&'static str] = &later::PROTOCOLS;
-    const WHAT: &'static str = "a protocol";
-}
-
 /// The type of a raw value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Type {

@@ -1,39 +1,101 @@
-//! One connection and one request on it: what tokio-modbus leaves unchecked is checked here. When to open and when to
-//! drop a connection is in [`crate::link`].
+//! One connection, and the requests that are in flight on it: sent with the pauses that the line wants, and matched
+//! with what comes. What the bytes mean is [`lineside_protocols::modbus::frame`]'s; when to open and when to drop a
+//! connection is [`crate::link`]'s.
 //!
-//! The library matches transaction, protocol, unit and function, and a byte count against the frame's length.
-//! It does not compare the answer's length with what was asked (only a `debug_assert`, in methods not used here),
-//! clears what it has buffered before each request, and so could begin to read in the middle of an answer. Its
-//! transaction ids begin anew with each connection, which [`crate::transport`] puts right.
+//! On TCP a request that got no answer costs nothing else: its answer is told by its transaction id, whenever it comes.
+//! Without transaction ids (RTU, ASCII) one request is in flight, and after a silence or a damaged answer the line is
+//! drained until it is quiet before the next.
 
+use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
-use std::sync::Arc;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use lineside_protocols::modbus::decode::Raw;
-use lineside_protocols::modbus::plan::Request;
-use lineside_protocols::modbus::settings::{Line, Table, Transport};
-use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
-use tokio_modbus::client::{Client as _, Context, tcp};
-use tokio_modbus::slave::{Slave, SlaveContext as _};
-use tokio_modbus::{Error, ProtocolError, Response};
+use lineside_protocols::modbus::frame::{
+    Answer, Decoder, Event, Frame, Framing, Pending, Query, Transactions, frame_gap, transmit_time,
+};
+use lineside_protocols::modbus::settings::{Line, Serial, Transport};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadBuf};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use crate::failure::Failure;
-use crate::transport::{self, Observed};
+use crate::port::{self, Port};
+use crate::tally::Tally;
 
-/// MBAP header, function and byte count, or exception code (Modbus Messaging on TCP/IP 1.0b, 3.1.3).
-const BYTES_BEFORE_DATA: usize = 9;
+/// Silences in a row after which a TCP connection is taken for dead.
+const MOST_SILENCES: u8 = 3;
+/// Requests that went unanswered and whose late answers would still be known.
+const MOST_LATE: usize = 64;
+/// Between two frames of RTU through TCP. The serial server keeps t3.5 on its own line; this is more than t3.5 at
+/// 9600 baud, for one that sends bytes on as they come.
+const GAP_ON_TCP: Duration = Duration::from_millis(5);
+/// A line is quiet when nothing came for so long: USB adapters hand over what they have each 16 ms.
+const QUIET: Duration = Duration::from_millis(20);
+/// The same through TCP, where segments may wait for each other.
+const QUIET_ON_TCP: Duration = Duration::from_millis(50);
+/// Longest wait for quiet.
+const DRAIN_MOST: Duration = Duration::from_secs(1);
+/// A damaged answer ends the wait for a good one when nothing more comes for so long.
+const BEHIND_DAMAGE: Duration = Duration::from_millis(50);
 
-/// An open connection; at most one request is on it at any time.
+/// A question to a unit.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Call {
+    pub(crate) unit: u8,
+    pub(crate) query: Query,
+    /// Longest wait for the answer, counted from when the request is on the line.
+    pub(crate) limit: Duration,
+    /// Whether the answer may bear any unit.
+    pub(crate) any_unit: bool,
+}
+
+/// What came of some calls.
+pub(crate) struct Outcome {
+    /// Of those that were tried, from the first on: at least one.
+    pub(crate) results: Vec<Result<Answer, Failure>>,
+    /// Why the connection must not be used again.
+    pub(crate) lost: Option<Failure>,
+}
+
+/// An open connection. Must not be used again after a dropped future.
 pub(crate) struct Connection {
-    context: Context,
-    socket: Arc<Observed>,
-    request_delay: Duration,
-    /// No request goes out before.
-    ready_at: Option<Instant>,
+    port: Box<dyn Port>,
+    framing: Framing,
+    pace: Pace,
+    decoder: Decoder,
+    transactions: Transactions,
+    /// Timed out, so that a late answer is known for one.
+    late: VecDeque<Pending>,
+    silences: u8,
+    /// Since when silences count: requests that were sent together are silent together.
+    silent_since: Instant,
     answered: bool,
-    in_step: bool,
+    /// Whether bytes may be on their way that belong to nobody; never where there are transaction ids.
+    unclean: bool,
+    /// When the last byte came or was sent.
+    last_byte: Instant,
+    /// No request goes out before.
+    ready_at: Instant,
+    took: Duration,
+}
+
+/// The pauses of a line.
+struct Pace {
+    on_tcp: bool,
+    request_delay: Duration,
+    gap: Duration,
+    quiet: Duration,
+    serial: Option<Serial>,
+}
+
+struct Flight {
+    /// Which call.
+    call: usize,
+    sent: Instant,
+    deadline: Instant,
+    limit: Duration,
+    damaged: bool,
 }
 
 impl Connection {
@@ -42,28 +104,41 @@ impl Connection {
     /// # Errors
     /// [`Failure::Connect`] with the operating system's reason, or after `connect_timeout`.
     pub(crate) async fn open(line: &Line, number: u16) -> Result<Self, Failure> {
-        let failed = |why: &str| {
-            let address = line.address();
-            let hint = "check that it is on, reachable from this gateway, and has a connection to spare";
-            Failure::Connect(format!("cannot connect to {address}: {why}; {hint}").into())
-        };
-        let stream = match timeout(line.connect_timeout, connect(line)).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(e)) => return Err(failed(&e.to_string())),
-            Err(_) => return Err(failed(&format!("no answer within {:?}", line.connect_timeout))),
-        };
+        let port = port::open(line).await?;
+        let mut connection = Self::on(port, line, number);
+        if connection.pace.switches_rts() {
+            connection.set_rts(false)?;
+        }
         if !line.connect_pause.is_zero() {
             sleep(line.connect_pause).await;
         }
-        let (transport, socket) = transport::Transport::new(stream, number);
-        Ok(Connection {
-            context: tcp::attach(transport),
-            socket,
-            request_delay: line.request_delay,
-            ready_at: None,
+        Ok(connection)
+    }
+
+    /// On a port that is open.
+    pub(crate) fn on(port: Box<dyn Port>, line: &Line, number: u16) -> Self {
+        let framing = match &line.transport {
+            Transport::Tcp(_) => Framing::Mbap,
+            Transport::RtuOverTcp(_) | Transport::Rtu(_) => Framing::Rtu,
+            Transport::Ascii(_) => Framing::Ascii,
+        };
+        let now = Instant::now();
+        Connection {
+            port,
+            framing,
+            pace: Pace::new(line),
+            decoder: Decoder::new(framing),
+            transactions: Transactions::new(number),
+            late: VecDeque::new(),
+            silences: 0,
+            silent_since: now,
             answered: false,
-            in_step: true,
-        })
+            // Somebody may be in the middle of an answer when a serial line is opened.
+            unclean: !framing.has_transactions(),
+            last_byte: now,
+            ready_at: now,
+            took: Duration::ZERO,
+        }
     }
 
     /// Whether anything was ever answered on it, by any unit.
@@ -71,118 +146,351 @@ impl Connection {
         self.answered
     }
 
-    /// Checks that the next request can be told from what came before.
+    /// From sending to the last byte of the last call's answer.
+    pub(crate) fn took(&self) -> Duration {
+        self.took
+    }
+
+    /// The line is to be drained before the next request.
+    pub(crate) fn distrust(&mut self) {
+        self.unclean = !self.framing.has_transactions();
+    }
+
+    /// Takes what came between two requests, and checks that the next can be told from it.
     ///
     /// # Errors
     /// What makes the connection useless.
-    pub(crate) fn check(&self) -> Result<(), Failure> {
-        if self.in_step { self.socket.check_silence().map_err(|e| transport(&e)) } else { Err(surplus()) }
+    pub(crate) fn check(&mut self, tally: &mut Tally) -> Result<(), Failure> {
+        let mut chunk = [0; 512];
+        // As long as a full second's storm; what is behind it is met by the next request.
+        for _ in 0..32 {
+            let mut buffer = ReadBuf::new(&mut chunk);
+            let polled = Pin::new(&mut *self.port).poll_read(&mut Context::from_waker(Waker::noop()), &mut buffer);
+            match polled {
+                Poll::Pending => break,
+                Poll::Ready(Err(e)) => return Err(lost(&e)),
+                Poll::Ready(Ok(())) if buffer.filled().is_empty() => return Err(lost(&self.closed())),
+                Poll::Ready(Ok(())) => self.sift(buffer.filled(), tally)?,
+            }
+        }
+        if self.framing.has_transactions() && self.decoder.is_astray(&[]) {
+            tally.counters.broken += 1;
+            return Err(Failure::Frame("only the beginning of an answer came".into()));
+        }
+        Ok(())
     }
 
-    /// Lets the time pass that the line wants between an answer and the next request.
-    pub(crate) async fn pause(&mut self) {
-        if let Some(ready_at) = self.ready_at.take() {
-            sleep_until(ready_at).await;
+    /// Asks `calls` with at most `window` in flight, until each has its result or the connection is lost.
+    pub(crate) async fn exchange(&mut self, calls: &[Call], window: usize, tally: &mut Tally) -> Outcome {
+        let window = if self.framing.has_transactions() { window.max(1) } else { 1 };
+        let mut results: Vec<Option<Result<Answer, Failure>>> = Vec::new();
+        let (mut flights, mut pending): (Vec<Flight>, Vec<Pending>) = (Vec::new(), Vec::new());
+        let mut lost = None;
+        while lost.is_none() {
+            if flights.len() < window
+                && let Some(call) = calls.get(results.len())
+            {
+                match self.send(call, tally).await {
+                    Ok((request, mut flight)) => {
+                        flight.call = results.len();
+                        flights.push(flight);
+                        pending.push(request);
+                        results.push(None);
+                    }
+                    Err(failure) => {
+                        results.push(Some(Err(failure.clone())));
+                        lost = Some(failure);
+                    }
+                }
+                continue;
+            }
+            let Some(deadline) = flights.iter().map(|flight| flight.deadline).min() else { break };
+            let mut chunk = [0; 512];
+            match timeout_at(deadline, self.receive(&mut chunk)).await {
+                Ok(Ok(bytes)) => {
+                    self.decoder.feed(bytes);
+                    while lost.is_none()
+                        && let Some(event) = self.decoder.next(&pending)
+                    {
+                        lost = self.meet(event, &mut flights, &mut pending, &mut results, tally);
+                    }
+                }
+                Ok(Err(failure)) => lost = Some(failure),
+                Err(_) => lost = self.expire(&mut flights, &mut pending, &mut results, tally),
+            }
         }
+        for (flight, request) in flights.iter().zip(&pending) {
+            settle(&mut results, flight, Err(lost.clone().unwrap_or(Failure::Timeout(flight.limit))));
+            self.unanswered(*request, tally);
+        }
+        Outcome { results: results.into_iter().flatten().collect(), lost }
     }
 
-    /// Asks once. After an error that does not [keep the connection](Failure::keeps_connection), and after a dropped
-    /// future, the connection must not be used again.
-    ///
-    /// # Errors
-    /// Why there are no values.
-    pub(crate) async fn read(&mut self, unit: u8, request: &Request, limit: Duration) -> Result<Raw, Failure> {
-        self.pause().await;
-        self.socket.take_received();
-        self.context.set_slave(Slave(unit));
-        let answer = timeout(limit, self.context.call(function(request))).await;
-        if !self.request_delay.is_zero() {
-            self.ready_at = Some(Instant::now() + self.request_delay);
+    /// Lets the time pass that the line wants, and sends. The flight's call is for the caller to fill in.
+    async fn send(&mut self, call: &Call, tally: &mut Tally) -> Result<(Pending, Flight), Failure> {
+        let at = self.ready_at.max(self.last_byte + self.pace.gap);
+        if at > Instant::now() {
+            sleep_until(at).await;
         }
-        let (result, data) = match answer {
-            Err(_) => return Err(Failure::Timeout(limit)),
-            Ok(Err(e)) => return Err(broken(&e)),
-            Ok(Ok(Err(exception))) => (Err(Failure::Exception(exception.into())), 0),
-            Ok(Ok(Ok(response))) => {
-                let raw = values(request, response)?;
-                let data = match &raw {
-                    Raw::Registers(registers) => 2 * registers.len(),
-                    Raw::Bits(bits) => bits.len().div_ceil(8),
-                };
-                (Ok(raw), data)
+        if !self.framing.has_transactions() {
+            self.check(tally)?;
+            if self.unclean {
+                self.drain(tally).await?;
+            }
+        }
+        let Call { unit, query, limit, any_unit } = *call;
+        let request = Pending { transaction: self.transactions.next_id(), unit, any_unit, query };
+        let bytes = self.framing.encode(&request);
+        self.decoder.sent(&bytes);
+        self.put(&bytes, limit).await?;
+        let sent = Instant::now();
+        let on_line = sent + self.pace.transmit_time(bytes.len());
+        self.last_byte = on_line;
+        Ok((request, Flight { call: 0, sent, deadline: on_line + limit, limit, damaged: false }))
+    }
+
+    /// Writes, with the RS-485 driver switched on for as long as that takes, where that is ours to do.
+    async fn put(&mut self, bytes: &[u8], limit: Duration) -> Result<(), Failure> {
+        let switches = self.pace.switches_rts();
+        let (before, after) = self.pace.rts();
+        if switches {
+            self.set_rts(true)?;
+            sleep(before).await;
+        }
+        match timeout(limit.max(QUIET), self.port.write_all(bytes)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(e)) => return Err(lost(&e)),
+            Err(_) => return Err(lost(&io::Error::new(ErrorKind::TimedOut, "it takes no more requests"))),
+        }
+        if switches {
+            let end = Instant::now() + DRAIN_MOST;
+            sleep(self.pace.transmit_time(bytes.len())).await;
+            while self.port.unsent() > 0 && Instant::now() < end {
+                sleep(Duration::from_millis(1)).await;
+            }
+            sleep(after).await;
+            self.set_rts(false)?;
+        }
+        Ok(())
+    }
+
+    fn set_rts(&mut self, on: bool) -> Result<(), Failure> {
+        self.port.set_rts(on).map_err(|e| {
+            let hint = "where the adapter switches its driver itself, set rts_before and rts_after to 0ms";
+            Failure::Connect(format!("cannot switch RTS: {e}; {hint}").into())
+        })
+    }
+
+    async fn receive<'a>(&mut self, chunk: &'a mut [u8]) -> Result<&'a [u8], Failure> {
+        let count = self.port.read(chunk).await.map_err(|e| lost(&e))?;
+        if count == 0 {
+            return Err(lost(&self.closed()));
+        }
+        self.last_byte = Instant::now();
+        Ok(chunk.get(..count).unwrap_or_default())
+    }
+
+    /// What one event means for the requests in flight. Returns why the connection is lost, where it is.
+    fn meet(
+        &mut self,
+        event: Event,
+        flights: &mut Vec<Flight>,
+        pending: &mut Vec<Pending>,
+        results: &mut [Option<Result<Answer, Failure>>],
+        tally: &mut Tally,
+    ) -> Option<Failure> {
+        let (at, result) = match event {
+            Event::Reply(at, answer) => (at, Ok(answer)),
+            Event::Misfit(at, misfit) => {
+                tally.counters.broken += 1;
+                (at, Err(Failure::Frame(misfit.to_string().into())))
+            }
+            Event::Stray(frame) => {
+                self.stray(&frame, tally);
+                return None;
+            }
+            Event::Damaged => {
+                tally.counters.broken += 1;
+                let end = Instant::now() + BEHIND_DAMAGE;
+                for flight in flights {
+                    flight.damaged = true;
+                    flight.deadline = flight.deadline.min(end);
+                }
+                return None;
+            }
+            Event::Broken(broken) => {
+                tally.counters.broken += 1;
+                return Some(Failure::Frame(broken.to_string().into()));
             }
         };
+        self.silences = 0;
         self.answered = true;
-        // This answer was matched; what came behind it would be read as the beginning of the next.
-        self.in_step = self.socket.take_received() == BYTES_BEFORE_DATA + data;
-        result
+        let now = Instant::now();
+        self.ready_at = now + self.pace.request_delay;
+        let request = pending.remove(at);
+        if !self.framing.has_transactions() {
+            // A unit answers in order: nothing older of it is still to come, but for what is in doubt.
+            self.late.retain(|late| late.unit != request.unit);
+        }
+        let flight = flights.remove(at);
+        self.took = now - flight.sent;
+        settle(results, &flight, result);
+        None
     }
-}
 
-async fn connect(line: &Line) -> io::Result<TcpStream> {
-    let (Transport::Tcp(at) | Transport::RtuOverTcp(at)) = &line.transport else {
-        return Err(io::Error::from(ErrorKind::Unsupported));
-    };
-    let stream = TcpStream::connect((at.host.as_str(), at.port)).await?;
-    stream.set_nodelay(true)?;
-    Ok(stream)
-}
-
-/// The only place that chooses a function, and there are four.
-fn function(request: &Request) -> tokio_modbus::Request<'static> {
-    let Request { table, first, count, .. } = *request;
-    match table {
-        Table::Coil => tokio_modbus::Request::ReadCoils(first, count),
-        Table::DiscreteInput => tokio_modbus::Request::ReadDiscreteInputs(first, count),
-        Table::HoldingRegister => tokio_modbus::Request::ReadHoldingRegisters(first, count),
-        Table::InputRegister => tokio_modbus::Request::ReadInputRegisters(first, count),
-    }
-}
-
-/// Exactly what was asked for, or an error. Bits come in whole bytes.
-fn values(request: &Request, response: Response) -> Result<Raw, Failure> {
-    let count = usize::from(request.count);
-    let raw = match (request.table, response) {
-        (Table::Coil, Response::ReadCoils(mut bits))
-        | (Table::DiscreteInput, Response::ReadDiscreteInputs(mut bits)) => {
-            if bits.len() == count.next_multiple_of(8) {
-                bits.truncate(count);
+    /// Ends what got no answer in time. Returns why the connection is lost, where it is.
+    fn expire(
+        &mut self,
+        flights: &mut Vec<Flight>,
+        pending: &mut Vec<Pending>,
+        results: &mut [Option<Result<Answer, Failure>>],
+        tally: &mut Tally,
+    ) -> Option<Failure> {
+        let now = Instant::now();
+        let mut at = 0;
+        while let Some(flight) = flights.get(at) {
+            if flight.deadline > now {
+                at += 1;
+                continue;
             }
-            Raw::Bits(bits)
+            let failure = if flight.damaged {
+                Failure::Frame("it was damaged on its way; check wiring, termination, baud rate and parity".into())
+            } else {
+                if flight.sent >= self.silent_since {
+                    self.silences += 1;
+                    self.silent_since = now;
+                }
+                Failure::Timeout(flight.limit)
+            };
+            self.took = now - flight.sent;
+            settle(results, flight, Err(failure));
+            flights.remove(at);
+            let request = pending.remove(at);
+            self.unanswered(request, tally);
         }
-        (Table::HoldingRegister, Response::ReadHoldingRegisters(registers))
-        | (Table::InputRegister, Response::ReadInputRegisters(registers)) => Raw::Registers(registers),
-        _ => return Err(Failure::Frame("it is of another function".into())),
-    };
-    if raw.len() == count {
-        Ok(raw)
-    } else {
-        Err(Failure::Frame(format!("it has {} entries, {count} were asked for", raw.len()).into()))
+        self.ready_at = now + self.pace.request_delay;
+        if self.framing.has_transactions() && self.decoder.is_astray(pending) {
+            // What comes next would be taken for its rest.
+            tally.counters.broken += 1;
+            return Some(Failure::Frame("only the beginning of an answer came".into()));
+        }
+        let dead = self.pace.on_tcp && self.silences >= MOST_SILENCES;
+        dead.then(|| Failure::Connect(format!("{MOST_SILENCES} requests in a row had no answer").into()))
+    }
+
+    /// The answer to `request` may still come.
+    fn unanswered(&mut self, request: Pending, tally: &mut Tally) {
+        if self.late.len() >= MOST_LATE {
+            self.late.pop_front();
+        }
+        self.late.push_back(request);
+        if !self.framing.has_transactions() {
+            self.unclean = true;
+            tally.doubt(request.unit);
+        }
+    }
+
+    fn stray(&mut self, frame: &Frame, tally: &mut Tally) {
+        tally.counters.stray += 1;
+        self.silences = 0;
+        let late = self.late.iter().enumerate().find_map(|(at, request)| match request.judge(frame)? {
+            Ok(answer) => Some((at, request.unit, answer)),
+            Err(_) => None,
+        });
+        let Some((at, unit, answer)) = late else { return };
+        self.late.remove(at);
+        if !self.framing.has_transactions() {
+            tally.take_doubt(unit);
+        }
+        // With 10 and 11 a gateway speaks of the unit, not the unit itself.
+        if !matches!(answer, Answer::Exception(10 | 11)) {
+            tally.hear(unit);
+        }
+    }
+
+    /// Bytes that came while nothing was asked.
+    fn sift(&mut self, bytes: &[u8], tally: &mut Tally) -> Result<(), Failure> {
+        self.last_byte = Instant::now();
+        self.distrust();
+        self.decoder.feed(bytes);
+        while let Some(event) = self.decoder.next(&[]) {
+            match event {
+                Event::Stray(frame) => self.stray(&frame, tally),
+                Event::Damaged => tally.counters.broken += 1,
+                Event::Broken(broken) => {
+                    tally.counters.broken += 1;
+                    return Err(Failure::Frame(broken.to_string().into()));
+                }
+                // Nothing is asked.
+                Event::Reply(..) | Event::Misfit(..) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads until nothing comes any more.
+    async fn drain(&mut self, tally: &mut Tally) -> Result<(), Failure> {
+        let end = Instant::now() + DRAIN_MOST;
+        loop {
+            let quiet_at = self.last_byte + self.pace.quiet;
+            let mut chunk = [0; 512];
+            match timeout_at(quiet_at.min(end), self.receive(&mut chunk)).await {
+                Ok(Ok(bytes)) => self.sift(bytes, tally)?,
+                Ok(Err(failure)) => return Err(failure),
+                Err(_) if Instant::now() >= quiet_at => break,
+                Err(_) => {
+                    let why = "the line does not fall silent; another master may be on it";
+                    return Err(Failure::Frame(why.into()));
+                }
+            }
+        }
+        self.decoder.clear();
+        self.unclean = false;
+        Ok(())
+    }
+
+    fn closed(&self) -> io::Error {
+        io::Error::new(ErrorKind::ConnectionAborted, self.port.closed())
     }
 }
 
-fn surplus() -> Failure {
-    Failure::Frame("more bytes came than the last answer has".into())
-}
+impl Pace {
+    fn new(line: &Line) -> Self {
+        let request_delay = line.request_delay;
+        match &line.transport {
+            Transport::Tcp(_) => {
+                Pace { on_tcp: true, request_delay, gap: Duration::ZERO, quiet: Duration::ZERO, serial: None }
+            }
+            Transport::RtuOverTcp(_) => {
+                Pace { on_tcp: true, request_delay, gap: GAP_ON_TCP, quiet: QUIET_ON_TCP, serial: None }
+            }
+            Transport::Rtu(serial) | Transport::Ascii(serial) => {
+                let gap = frame_gap(serial);
+                Pace { on_tcp: false, request_delay, gap, quiet: QUIET.max(gap), serial: Some(serial.clone()) }
+            }
+        }
+    }
 
-fn broken(error: &Error) -> Failure {
-    match error {
-        Error::Protocol(ProtocolError::HeaderMismatch { message, .. }) => {
-            Failure::Frame(format!("it is of another transaction or unit: {message}").into())
-        }
-        Error::Protocol(ProtocolError::FunctionCodeMismatch { request, .. }) => {
-            Failure::Frame(format!("it is of another function than {request}").into())
-        }
-        Error::Transport(e) => transport(e),
+    fn rts(&self) -> (Duration, Duration) {
+        self.serial.as_ref().map_or((Duration::ZERO, Duration::ZERO), |serial| (serial.rts_before, serial.rts_after))
+    }
+
+    fn switches_rts(&self) -> bool {
+        let (before, after) = self.rts();
+        !before.is_zero() || !after.is_zero()
+    }
+
+    fn transmit_time(&self, bytes: usize) -> Duration {
+        self.serial.as_ref().map_or(Duration::ZERO, |serial| transmit_time(serial, bytes))
     }
 }
 
-/// The library's decoder reports broken frames with these kinds; a closed socket is reported by [`Transport`].
-fn transport(error: &io::Error) -> Failure {
-    match error.kind() {
-        ErrorKind::InvalidData | ErrorKind::InvalidInput | ErrorKind::UnexpectedEof => {
-            Failure::Frame(error.to_string().into())
-        }
-        _ => Failure::Connect(format!("the connection was lost: {error}").into()),
+fn settle(results: &mut [Option<Result<Answer, Failure>>], flight: &Flight, result: Result<Answer, Failure>) {
+    if let Some(place) = results.get_mut(flight.call) {
+        *place = Some(result);
     }
+}
+
+fn lost(error: &io::Error) -> Failure {
+    Failure::Connect(format!("the connection was lost: {error}").into())
 }

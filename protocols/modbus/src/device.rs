@@ -9,14 +9,14 @@ use lineside_protocols::clock::BootMillis;
 use lineside_protocols::health::{DeviceHealth, DeviceState, SharedHealth, Transition};
 use lineside_protocols::modbus::decode::{Decoder, Raw};
 use lineside_protocols::modbus::plan::{Bound, Request};
-use lineside_protocols::modbus::settings::{Device, Overrun};
+use lineside_protocols::modbus::settings::{AfterException, Device, Overrun};
 use lineside_protocols::name::Name;
 use lineside_protocols::sample::{Columns, Reason, Sample, Scan};
 use tokio::time::Instant;
 
 use crate::failure::Failure;
 use crate::line::Report;
-use crate::link::{Link, random};
+use crate::link::{Ask, Link, random};
 
 /// A device whose signals have their places in the catalogue.
 #[derive(Debug)]
@@ -52,6 +52,8 @@ pub(crate) struct Poller {
     name: Name,
     unit: u8,
     timeout: Duration,
+    check_unit: bool,
+    after_exception: AfterException,
     overrun: Overrun,
     rounds: Vec<Round>,
     health: SharedHealth,
@@ -91,6 +93,8 @@ impl Poller {
             name: device.name,
             unit: device.unit,
             timeout: device.timeout,
+            check_unit: device.check_unit,
+            after_exception: device.tolerance.after_exception,
             overrun: device.overrun,
             health,
             state: DeviceState::Connecting,
@@ -117,7 +121,16 @@ impl Poller {
         for (at, read) in reads.iter().enumerate().cycle().skip(*first).take(count) {
             let result = match &unasked {
                 Some(failure) => Err(failure.clone()),
-                None => link.read(self.unit, &read.request, self.timeout).await,
+                None => {
+                    let ask = Ask {
+                        unit: self.unit,
+                        request: &read.request,
+                        limit: self.timeout,
+                        check_unit: self.check_unit,
+                        after_exception: self.after_exception,
+                    };
+                    link.read(&ask).await
+                }
             };
             let time = report.now();
             report.scan(read.scan(&result, time));

@@ -39,13 +39,6 @@ impl Failure {
     pub fn is_answer(&self) -> bool {
         matches!(self, Failure::Exception(code) if !matches!(code, 10 | 11))
     }
-
-    /// Whether the connection is still in step: after anything but an exception, what comes next on it may belong to
-    /// an earlier request.
-    #[must_use]
-    pub fn keeps_connection(&self) -> bool {
-        matches!(self, Failure::Exception(_))
-    }
 }
 
 fn exception(code: u8) -> &'static str {
@@ -72,11 +65,10 @@ mod tests {
         for code in 0..=u8::MAX {
             let failure = Failure::Exception(code);
             assert_eq!(failure.is_answer(), code != 10 && code != 11);
-            assert!(failure.keeps_connection());
             assert_eq!(failure.reason(), Reason::ModbusException(code));
         }
         for failure in [Failure::Timeout(Duration::ZERO), Failure::Connect("".into()), Failure::Frame("".into())] {
-            assert!(!failure.is_answer() && !failure.keeps_connection());
+            assert!(!failure.is_answer());
         }
     }
 }

@@ -4,13 +4,11 @@ use std::time::Duration;
 
 use lineside_protocols::modbus::decode::{Decoder, Raw};
 use lineside_protocols::modbus::plan::{Plan, Request};
-use lineside_protocols::modbus::settings::Device;
+use lineside_protocols::modbus::settings::{Device, Line};
 use lineside_protocols::sample::Sample;
-use tokio::time::Instant;
 
-use crate::connection::Connection;
 use crate::failure::Failure;
-use crate::link::first_number;
+use crate::link::{Ask, Link};
 
 /// One request, and what came of it.
 #[derive(Clone, Debug)]
@@ -30,22 +28,19 @@ pub struct Attempt {
 ///
 /// Takes at most `connect_timeout` and `timeout` for each request.
 pub async fn read_once(device: &Device, plan: &Plan) -> Vec<Attempt> {
+    // There is nothing to wait for: whoever asks once wants to know now.
+    let line = Line { reconnect_min: Duration::ZERO, reconnect_max: Duration::ZERO, ..device.line.clone() };
+    let mut link = Link::new(line);
     let mut attempts = Vec::new();
-    let mut connection = None;
-    let mut number = first_number();
     for request in plan.requests() {
-        let (result, elapsed) = match opened(&mut connection, device, &mut number).await {
-            Ok(connection) => {
-                connection.pause().await;
-                let sent = Instant::now();
-                let result = connection.read(device.unit, request, device.timeout).await;
-                (result, sent.elapsed())
-            }
-            Err(failure) => (Err(failure), Duration::ZERO),
+        let ask = Ask {
+            unit: device.unit,
+            request,
+            limit: device.timeout,
+            check_unit: device.check_unit,
+            after_exception: device.tolerance.after_exception,
         };
-        if result.as_ref().is_err_and(|failure| !failure.keeps_connection()) {
-            connection = None;
-        }
+        let result = link.read(&ask).await;
         let samples = request.signals.iter().filter_map(|at| device.signals.get(*at)).map(|signal| match &result {
             Ok(raw) => {
                 let entry = signal.address.offset.saturating_sub(request.first);
@@ -53,25 +48,9 @@ pub async fn read_once(device: &Device, plan: &Plan) -> Vec<Attempt> {
             }
             Err(failure) => Sample::bad(failure.reason()),
         });
-        attempts.push(Attempt { samples: samples.collect(), request: request.clone(), elapsed, result });
+        attempts.push(Attempt { samples: samples.collect(), request: request.clone(), elapsed: link.took(), result });
     }
     attempts
-}
-
-async fn opened<'a>(
-    connection: &'a mut Option<Connection>,
-    device: &Device,
-    number: &mut u16,
-) -> Result<&'a mut Connection, Failure> {
-    let usable = connection.take().filter(|open| open.check().is_ok());
-    let open = match usable {
-        Some(open) => open,
-        None => {
-            *number = number.wrapping_add(1);
-            Connection::open(&device.line, *number).await?
-        }
-    };
-    Ok(connection.insert(open))
 }
 
 #[cfg(test)]
@@ -103,7 +82,7 @@ mod tests {
         assert_eq!(reason(&attempts[0].samples[0]), Some(Reason::ModbusException(4)));
         assert_eq!(attempts[2].samples, [register(5), register(6)]);
         assert!(attempts[1].elapsed >= device.timeout && attempts[2].elapsed > Duration::ZERO);
-        assert_eq!(responder.connections(), 2, "only the silence cost the connection");
+        assert_eq!(responder.connections(), 1, "a silence costs no connection");
     }
 
     #[tokio::test]

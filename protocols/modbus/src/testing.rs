@@ -44,6 +44,16 @@ impl Ask {
         self.frame(&[&[self.function, u8::try_from(data.len()).unwrap()], &data[..]].concat())
     }
 
+    /// What an identification asks for, which lies where a read has its address: MEI type and category, object.
+    pub(crate) fn category(&self) -> u16 {
+        assert_eq!((self.function, self.first >> 8), (0x2b, 14));
+        self.first & 0xff
+    }
+
+    pub(crate) fn object(&self) -> u8 {
+        u8::try_from(self.count).unwrap()
+    }
+
     pub(crate) fn exception(&self, code: u8) -> Vec<u8> {
         self.frame(&[self.function | 0x80, code])
     }
@@ -108,9 +118,16 @@ async fn serve(listener: TcpListener, asked: Arc<Mutex<Vec<Ask>>>, script: Arc<M
 
 async fn answer(mut stream: TcpStream, connection: usize, asked: Arc<Mutex<Vec<Ask>>>, script: Arc<Mutex<Script>>) {
     let mut request = [0; 12];
-    while stream.read_exact(&mut request).await.is_ok() {
+    while stream.read_exact(&mut request[..11]).await.is_ok() {
+        if request[7] == 0x2b {
+            // One byte less: the object stands where a count's low byte would.
+            assert_eq!(request[5], 5);
+            request[11] = std::mem::take(&mut request[10]);
+        } else {
+            assert_eq!(request[2..6], [0, 0, 0, 6], "every read request is 12 bytes");
+            stream.read_exact(&mut request[11..]).await.unwrap();
+        }
         let word = |at: usize| u16::from_be_bytes([request[at], request[at + 1]]);
-        assert_eq!((word(2), word(4)), (0, 6), "every read request is 12 bytes");
         let ask = Ask {
             connection,
             transaction: word(0),

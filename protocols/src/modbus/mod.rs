@@ -2,5 +2,7 @@
 //! Who sends the requests is `protocols/modbus`.
 
 pub mod decode;
+pub mod frame;
+pub mod load;
 pub mod plan;
 pub mod settings;

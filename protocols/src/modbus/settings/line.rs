@@ -59,6 +59,26 @@ pub struct Serial {
     pub frame_gap: Option<Duration>,
 }
 
+impl Serial {
+    /// How long one character takes: start bit, data, parity, stop bits (MODBUS over Serial Line 1.02, 2.5.1 and 2.5.2).
+    #[must_use]
+    pub fn character(&self) -> Duration {
+        let parity = u32::from(self.parity != Parity::None);
+        let bits = 1 + u32::from(self.data_bits) + parity + u32::from(self.stop_bits);
+        Duration::from_secs_f64(f64::from(bits) / f64::from(self.baud.max(1)))
+    }
+
+    /// The silence between two RTU frames: `frame_gap`, or t3.5 (MODBUS over Serial Line 1.02, 2.5.1.1: 3.5 characters,
+    /// above 19 200 baud 1.75 ms).
+    #[must_use]
+    pub fn silence(&self) -> Duration {
+        self.frame_gap.unwrap_or_else(|| match self.baud {
+            0..=19_200 => self.character().mul_f64(3.5),
+            _ => Duration::from_micros(1750),
+        })
+    }
+}
+
 /// The parity bit of a character on a serial line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names say it")]
