@@ -8,6 +8,8 @@ mod hostile;
 mod line;
 #[cfg(feature = "peers")]
 mod peers;
+#[cfg(feature = "peers")]
+mod serial;
 #[expect(dead_code, reason = "shared with the tests of faults, which use the rest")]
 mod site;
 mod uplink;
