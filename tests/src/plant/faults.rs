@@ -66,7 +66,7 @@ impl Fault {
             Fault::Fewer(bytes) => resize(&mut reply.pdu, |length| length.saturating_sub(usize::from(*bytes))),
             Fault::More(bytes) => resize(&mut reply.pdu, |length| length + usize::from(*bytes)),
             Fault::WrongByteCount => change(&mut reply.pdu, BYTE_COUNT, |count| count.wrapping_add(2)),
-            Fault::WrongTransaction => reply.transaction ^= 1,
+            Fault::WrongTransaction => reply.transaction = reply.transaction.wrapping_add(1),
             Fault::WrongUnit => reply.unit = reply.unit.wrapping_add(1),
             Fault::WrongFunction => change(&mut reply.pdu, FUNCTION, |function| (function ^ 7) & 0x87),
             Fault::Exception(code) => reply = request.exception(*code),
