@@ -3,10 +3,12 @@
 
 mod buffer;
 mod check;
+mod identify;
 mod plan;
 mod read;
 mod run;
 mod schema;
+mod signals;
 mod status;
 
 use std::io::{self, IsTerminal as _, Write};
@@ -22,7 +24,7 @@ use crate::memory;
 const EXIT_CODES: &str = "\
 Exit codes:
    0  done
-   1  a device did not answer (read), a reading was lost (demo), an entry is not there or stays (buffer)
+   1  a device did not answer (read, identify), a reading was lost (demo), an entry is not there or stays (buffer)
   64  the command line is wrong
   69  the daemon is not running (status, buffer)
   70  a defect of lineside; please report it
@@ -61,14 +63,24 @@ enum Command {
     /// Where the daemon is not running, the numbers come from the buffer's file, and the exit code is 69.
     #[command(verbatim_doc_comment)]
     Status(status::Options),
-    /// Show the Modbus requests that the configured signals make, without sending any
+    /// Show the Modbus requests that the configured signals make and what they cost, without sending any
     Plan(plan::Options),
+    /// Show the configured signals, as a table or as CSV
+    ///
+    /// What --csv prints is what `signals = "FILE.csv"` of a device reads. With exactly one DEVICE it fits any device;
+    /// otherwise its first column names the device, and one file serves them all.
+    Signals(signals::Options),
     /// Read a device once: raw registers, values with unit and quality, and how long it took
     ///
     /// The daemon may go on running, if the device has a connection to spare. Nothing that is read here goes
     /// to the cloud. The exit code is 1 where a request gave no values.
     #[command(verbatim_doc_comment)]
     Read(read::Options),
+    /// Ask a device who made it and what it is, where it knows that (Modbus function 43/14)
+    ///
+    /// The exit code is 1 where the device does not answer; one that does not know the function is well.
+    #[command(verbatim_doc_comment)]
+    Identify(identify::Options),
     /// Show what the buffer holds, and decide about what the cloud refused for good
     ///
     /// Where the daemon is not running, figures and entries come from the buffer's file, and the exit code is
@@ -106,7 +118,9 @@ impl Cli {
             Command::Check => check::run(&self.config, &mut out),
             Command::Status(options) => status::run(&self.config, &options, &mut out),
             Command::Plan(options) => plan::run(&self.config, &options, &mut out),
+            Command::Signals(options) => signals::run(&self.config, &options, &mut out),
             Command::Read(options) => read::run(&self.config, &options, &mut out),
+            Command::Identify(options) => identify::run(&self.config, &options, &mut out),
             Command::Buffer(options) => buffer::run(&self.config, &options, &mut out),
             Command::Schema(options) => schema::run(&options, &mut out),
             #[cfg(feature = "demo")]
@@ -126,8 +140,13 @@ fn runtime() -> io::Result<tokio::runtime::Runtime> {
 
 /// Loads the configuration, or says on stderr what is wrong with it.
 fn load(path: &std::path::Path) -> io::Result<Result<Config, Exit>> {
-    Ok(match lineside_config::load(path) {
-        Ok(config) => Ok(config),
+    or_complain(lineside_config::load(path))
+}
+
+/// What was loaded, or what is wrong with it on stderr.
+fn or_complain<T>(loaded: Result<T, Problems>) -> io::Result<Result<T, Exit>> {
+    Ok(match loaded {
+        Ok(loaded) => Ok(loaded),
         Err(problems) => {
             complain(&problems)?;
             Err(Exit::Configuration)

@@ -9,6 +9,7 @@ mod daemon;
 mod gateway;
 
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::path::Path;
 
 use insta::{assert_snapshot, with_settings};
@@ -20,7 +21,7 @@ use crate::gateway::{Gateway, RIGHT, lineside, press, told, with};
 #[cfg(feature = "demo")]
 #[test]
 fn help_of_every_command() {
-    let commands = ["", "run", "check", "status", "plan", "read", "buffer", "schema", "demo"];
+    let commands = ["", "run", "check", "status", "plan", "read", "identify", "buffer", "schema", "demo"];
     let help = commands.map(|command| {
         let arguments: Vec<&str> = [command, "--help"].into_iter().filter(|argument| !argument.is_empty()).collect();
         let output = lineside(&arguments).output().unwrap();
@@ -37,12 +38,13 @@ fn help_of_every_command() {
 fn a_wrong_command_line_is_answered_with_64() {
     let gateway = Gateway::new();
     let none = with("poll = \"1d\"", "enabled = false");
-    let wrong: [(&str, &[&str]); 7] = [
+    let wrong: [(&str, &[&str]); 8] = [
         (RIGHT, &["frobnicate"]),
         (RIGHT, &["check", "--verbose"]),
         (RIGHT, &["read"]),
         (RIGHT, &["read", "press-8"]),
         (RIGHT, &["read", "press-7", "oil_temprature"]),
+        (RIGHT, &["identify", "press-8"]),
         (RIGHT, &["plan", "press-7", "oven-2"]),
         (&none, &["plan", "press-7"]),
     ];
@@ -78,6 +80,43 @@ async fn a_device_is_read_once_with_raw_registers_values_and_timing() {
     device.switch_off().await;
     say("a device that is switched off", read(&["read", "press-7"]));
     with_settings!({filters => vec![(r"\d+\.\d ms", "[TIME] ms")]}, { assert_snapshot!(report.trim_end()) });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_says_what_it_is_or_that_it_does_not_know_the_question() {
+    let gateway = Gateway::new();
+    let (plant, text) = press();
+    let device = plant.device("press-7").unwrap();
+    let mut report = String::new();
+    let mut say = |title: &str, text: &str, port: u16| {
+        let shown = gateway.shown(text, &["identify", "press-7"]).replace(&port.to_string(), "[PORT]");
+        report += &format!("##### {title}\n{shown}\n");
+    };
+    say("a device that does not know the function", &text, device.address().port());
+    device.switch_off().await;
+    say("a device that is switched off", &text, device.address().port());
+    let named = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = named.local_addr().unwrap().port();
+    let naming = std::thread::spawn(move || names_itself(&named));
+    say("a device that names itself", &with("127.0.0.1:1\"\npoll", &format!("127.0.0.1:{port}\"\npoll")), port);
+    naming.join().unwrap();
+    assert_snapshot!(report.trim_end());
+}
+
+/// Answers the two questions of one client: three objects, then one of its own.
+fn names_itself(listener: &std::net::TcpListener) {
+    let (mut stream, _) = listener.accept().unwrap();
+    let pages: [&[u8]; 2] = [
+        b"\x2b\x0e\x01\x82\x00\x00\x03\x00\x04Acme\x01\x05P-100\x02\x05V2.11",
+        b"\x2b\x0e\x02\x82\x00\x00\x02\x04\x0bPress\x1b[7m\xc3\xa9\x80\x01!",
+    ];
+    for page in pages {
+        let mut request = [0; 11];
+        stream.read_exact(&mut request).unwrap();
+        let length = u8::try_from(page.len() + 1).unwrap();
+        let header = [request[0], request[1], 0, 0, 0, length, request[6]];
+        stream.write_all(&[&header[..], page].concat()).unwrap();
+    }
 }
 
 #[test]

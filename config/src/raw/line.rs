@@ -12,7 +12,6 @@ use super::quantity::{Interval, S};
 use super::text::{Choice, FilePath};
 use crate::later;
 use crate::problem::Fault;
-use crate::shape::closest;
 
 /// The protocol of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,8 +109,8 @@ impl Leaf for Baud {
         if let Some(baud) = BAUDS.into_iter().find(|baud| i128::from(*baud) == *number) {
             return Ok(baud);
         }
-        let (written, known) = (number.to_string(), BAUDS.map(|baud| baud.to_string()));
-        let help = match closest(&written, known.iter().map(String::as_str)) {
+        let zero = BAUDS.map(i128::from).into_iter().find(|baud| number.checked_mul(10) == Some(*baud) || baud * 10 == *number);
+        let help = match zero {
             Some(baud) => format!("did you mean {baud}? write the rate that the device is set to"),
             None => "write the rate that the device is set to: 9600, 19200, 38400, 57600, 115200".to_owned(),
         };
@@ -264,7 +263,7 @@ mod tests {
     fn mb14_a_rate_is_one_that_drivers_have() {
         assert_eq!(Baud::read(&Any::Integer(9600)), Ok(9600));
         let fault = Baud::read(&Any::Integer(96_000)).unwrap_err();
-        assert!(fault.help.contains("9600"), "{}", fault.help);
+        assert!(fault.help.contains("did you mean 9600?"), "{}", fault.help);
         for bad in [0, -9600, 9601, 110, 5_000_000] {
             assert!(Baud::read(&Any::Integer(bad)).is_err(), "{bad}");
         }

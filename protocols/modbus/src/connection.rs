@@ -12,14 +12,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use lineside_protocols::modbus::frame::{
-    Answer, Decoder, Event, Frame, Framing, Pending, Query, Transactions, frame_gap, transmit_time,
-};
-use lineside_protocols::modbus::settings::{Line, Serial, Transport};
+use lineside_protocols::modbus::frame::{Answer, Decoder, Event, Frame, Framing, Pending, Query, Transactions};
+use lineside_protocols::modbus::settings::{Line, Transport};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadBuf};
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use crate::failure::Failure;
+use crate::pace::{Pace, QUIET};
 use crate::port::{self, Port};
 use crate::tally::Tally;
 
@@ -27,13 +26,6 @@ use crate::tally::Tally;
 const MOST_SILENCES: u8 = 3;
 /// Requests that went unanswered and whose late answers would still be known.
 const MOST_LATE: usize = 64;
-/// Between two frames of RTU through TCP. The serial server keeps t3.5 on its own line; this is more than t3.5 at
-/// 9600 baud, for one that sends bytes on as they come.
-const GAP_ON_TCP: Duration = Duration::from_millis(5);
-/// A line is quiet when nothing came for so long: USB adapters hand over what they have each 16 ms.
-const QUIET: Duration = Duration::from_millis(20);
-/// The same through TCP, where segments may wait for each other.
-const QUIET_ON_TCP: Duration = Duration::from_millis(50);
 /// Longest wait for quiet.
 const DRAIN_MOST: Duration = Duration::from_secs(1);
 /// A damaged answer ends the wait for a good one when nothing more comes for so long.
@@ -78,15 +70,6 @@ pub(crate) struct Connection {
     /// No request goes out before.
     ready_at: Instant,
     took: Duration,
-}
-
-/// The pauses of a line.
-struct Pace {
-    on_tcp: bool,
-    request_delay: Duration,
-    gap: Duration,
-    quiet: Duration,
-    serial: Option<Serial>,
 }
 
 struct Flight {
@@ -451,37 +434,6 @@ impl Connection {
 
     fn closed(&self) -> io::Error {
         io::Error::new(ErrorKind::ConnectionAborted, self.port.closed())
-    }
-}
-
-impl Pace {
-    fn new(line: &Line) -> Self {
-        let request_delay = line.request_delay;
-        match &line.transport {
-            Transport::Tcp(_) => {
-                Pace { on_tcp: true, request_delay, gap: Duration::ZERO, quiet: Duration::ZERO, serial: None }
-            }
-            Transport::RtuOverTcp(_) => {
-                Pace { on_tcp: true, request_delay, gap: GAP_ON_TCP, quiet: QUIET_ON_TCP, serial: None }
-            }
-            Transport::Rtu(serial) | Transport::Ascii(serial) => {
-                let gap = frame_gap(serial);
-                Pace { on_tcp: false, request_delay, gap, quiet: QUIET.max(gap), serial: Some(serial.clone()) }
-            }
-        }
-    }
-
-    fn rts(&self) -> (Duration, Duration) {
-        self.serial.as_ref().map_or((Duration::ZERO, Duration::ZERO), |serial| (serial.rts_before, serial.rts_after))
-    }
-
-    fn switches_rts(&self) -> bool {
-        let (before, after) = self.rts();
-        !before.is_zero() || !after.is_zero()
-    }
-
-    fn transmit_time(&self, bytes: usize) -> Duration {
-        self.serial.as_ref().map_or(Duration::ZERO, |serial| transmit_time(serial, bytes))
     }
 }
 

@@ -12,9 +12,12 @@ mod failure;
 mod identify;
 mod line;
 mod link;
+mod pace;
 mod port;
 mod read;
 mod schedule;
+#[cfg(test)]
+mod slave;
 mod tally;
 #[cfg(test)]
 mod testing;

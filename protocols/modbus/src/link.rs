@@ -329,3 +329,6 @@ fn first_number() -> u16 {
 pub(crate) fn random() -> u64 {
     getrandom::u64().unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

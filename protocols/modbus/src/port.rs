@@ -137,3 +137,6 @@ impl AsyncWrite for SerialPort {
         Poll::Ready(Ok(()))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -182,7 +182,7 @@ mod tests {
     fn what_stays_in_the_buffer_is_less_than_a_frame() {
         let asked = pending(Table::HoldingRegister, 0, 2);
         let mut buffer = Vec::new();
-        for byte in (0..20_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8 & 0x83) {
+        for byte in (0..20_000_u32).map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()[1] & 0x83) {
             buffer.push(byte);
             while take(&mut buffer, Some(&asked), &[]).is_some() {}
             assert!(buffer.len() < LONGEST, "{}", buffer.len());
