@@ -1,10 +1,6 @@
 //! Signal lists and templates: what they become, and what a person reads where they are wrong (OPS6).
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test may panic, and its helpers stand outside of `#[test]`"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may panic, and its helpers stand outside of `#[test]`")]
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

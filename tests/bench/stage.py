@@ -28,7 +28,8 @@ def build(example: bool = False) -> tuple[pathlib.Path, pathlib.Path]:
     return target / "lineside", target / "examples/ingest"
 
 
-def configuration(directory: pathlib.Path, cloud: dict, poll: str, uplink: str = "", device_keys: str = "") -> pathlib.Path:
+def configuration(directory: pathlib.Path, cloud: dict, poll: str, uplink: str = "", device_keys: str = "",
+                  devices: str | None = None) -> pathlib.Path:
     text = f"""schema = 1
 [agent]
 id = "gw-bench"
@@ -44,7 +45,8 @@ private_key = "{cloud['private_key']}"
 directory = "{directory}/buffer"
 max_size = "2GiB"
 """
-    for device in range(DEVICES):
+    text += devices or ""
+    for device in range(0 if devices else DEVICES):
         text += f"""[[device]]
 name = "device-{device}"
 protocol = "modbus-tcp"
@@ -108,10 +110,10 @@ def disk_bytes(pid: int) -> int:
 class Bench:
     """Devices and receiver; `fill` puts a backlog into the buffer, `run` starts the daemon."""
 
-    def __init__(self, binaries: tuple[pathlib.Path, pathlib.Path], poll: str, **keys: str):
+    def __init__(self, binaries: tuple[pathlib.Path, pathlib.Path], poll: str, plant: "Process | None" = None, **keys: str):
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="lineside-bench-"))
         self.lineside, ingest = binaries
-        self.plant = start_plant()
+        self.plant = plant or start_plant()
         self.ingest = Process([str(ingest), str(self.directory)])
         self.cloud = json.loads(self.ingest.first_line)
         self.config = configuration(self.directory, self.cloud, poll, **keys)

@@ -101,6 +101,8 @@ async fn a_fault_spoils_as_many_replies_as_it_was_given_for() {
     other_transaction[1] = 8;
     let mut stale = HEALTHY;
     stale[1] = 6;
+    // What it says is another: whoever takes it for the answer has a wrong value.
+    stale[9..].iter_mut().for_each(|byte| *byte = !*byte);
     let cases: [(Fault, Vec<u8>); 7] = [
         (Fault::Garbage(vec![1, 2, 3]), vec![1, 2, 3]),
         (Fault::Truncated(9), HEALTHY[..9].to_vec()),

@@ -16,7 +16,7 @@ struct Row {
 
 pub(super) struct Values {
     clock_jumps: bool,
-    /// Cells that were seen at all, by device.
+    /// Cells that were seen at all, by device and row: what lies before the number of the cell.
     cells: BTreeMap<String, HashSet<Arc<str>>>,
     rows: HashMap<(String, u64), Row>,
     seen: HashSet<(Arc<str>, u64)>,
@@ -65,7 +65,7 @@ impl Values {
     }
 
     fn in_its_row(&mut self, reading: &Reading, stamp: u64, findings: &mut Findings) {
-        let device = reading.signal.rsplit_once('/').map_or("", |(device, _)| device).to_owned();
+        let device = reading.signal.rsplit_once('_').map_or("", |(device, _)| device).to_owned();
         self.cells.entry(device.clone()).or_default().insert(Arc::clone(&reading.signal));
         let new = Row { epoch: Arc::clone(&reading.epoch), time: reading.time, cells: 0 };
         let row = self.rows.entry((device, stamp)).or_insert(new);

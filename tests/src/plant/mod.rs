@@ -1,5 +1,6 @@
-//! A simulated plant: machines whose values are functions of time, behind Modbus TCP servers written on raw sockets,
-//! so that a test sees every request as it was sent and can spoil every reply ([`Fault`]).
+//! A simulated plant: machines whose values are functions of time, behind servers of Modbus TCP, of RTU through TCP and of
+//! RTU on a serial line, written on raw sockets, so that a test sees every request as it was sent and can spoil every
+//! reply ([`Fault`], [`Storm`]).
 //!
 //! [`machine`] says what a machine shows, [`proof`] what proves itself, `frame` how it is asked, `server` who listens.
 
@@ -8,6 +9,7 @@ mod faults;
 mod frame;
 pub mod machine;
 pub mod proof;
+mod pty;
 mod server;
 
 use std::io;
@@ -15,8 +17,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use device::{Device, DeviceOptions};
-pub use faults::Fault;
-pub use frame::Request;
+pub use faults::{Fault, Storm};
+pub use frame::{Framing, Request};
 pub use machine::{Machine, Table};
 pub use proof::Proof;
 

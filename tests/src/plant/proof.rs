@@ -18,6 +18,8 @@ use super::machine::{Machine, Table};
 const WIDTH: u16 = 4;
 /// As many as fit into one request, so that all of a row has one stamp.
 const MOST_CELLS: u16 = 125 / WIDTH;
+/// From one row to the next: the registers between them do not exist.
+const STRIDE: u16 = 128;
 const CHECK_BITS: u32 = 24;
 const STAMP_BITS: u32 = u64::BITS - CHECK_BITS;
 
@@ -36,33 +38,45 @@ pub fn clock() -> Clock {
     })
 }
 
-/// A row of cells in the holding registers from 0. All cells of one answer carry the same stamp; with [`clock`] no other
-/// answer does.
+/// Rows of cells in the holding registers: row `r` lies from `128 * r` on, so that each is a request of its own, and all are
+/// of one shape. All cells of one answer carry the same stamp; with [`clock`] no other answer does.
 #[derive(Clone, Debug)]
 pub struct Proof {
     device: String,
-    cells: Vec<String>,
+    rows: Vec<Vec<String>>,
 }
 
 impl Proof {
-    /// For a device of this name, with so many cells, at most 31.
+    /// For a device of this name, one row with so many cells, at most 31: `cell_0` to `cell_30`.
     #[must_use]
     pub fn new(device: &str, cells: u16) -> Self {
         let cells = (0..cells.min(MOST_CELLS)).map(|cell| format!("{device}/cell_{cell}"));
-        Proof { device: device.to_owned(), cells: cells.collect() }
+        Proof { device: device.to_owned(), rows: vec![cells.collect()] }
+    }
+
+    /// With so many rows, which look alike to whoever only counts bytes: `cell_0_0`, `cell_1_0`, …
+    #[must_use]
+    pub fn rows(device: &str, rows: u16, cells: u16) -> Self {
+        let row = |row| (0..cells.min(MOST_CELLS)).map(move |cell| format!("{device}/cell_{row}_{cell}")).collect();
+        Proof { device: device.to_owned(), rows: (0..rows).map(row).collect() }
     }
 
     /// The `[[device]]` that reads all of it at `address`.
     #[must_use]
     pub fn configuration(&self, address: SocketAddr, poll: &str) -> String {
-        let device = format!(
-            "[[device]]\nname = \"{}\"\nprotocol = \"modbus-tcp\"\naddress = \"{address}\"\npoll = \"{poll}\"\n",
-            self.device
-        );
-        let signals = (0..self.cells.len()).map(|cell| {
-            let register = cell * usize::from(WIDTH);
+        self.configuration_with(&format!("protocol = \"modbus-tcp\"\naddress = \"{address}\"\npoll = \"{poll}\"\n"))
+    }
+
+    /// The same with these keys of the device, whose name it has already.
+    #[must_use]
+    pub fn configuration_with(&self, keys: &str) -> String {
+        let device = format!("[[device]]\nname = \"{}\"\n{keys}", self.device);
+        let rows = self.rows.iter().zip((0_usize..).step_by(usize::from(STRIDE)));
+        let signals = rows.flat_map(|(row, first)| row.iter().zip((first..).step_by(usize::from(WIDTH))));
+        let signals = signals.map(|(cell, register)| {
+            let name = cell.rsplit('/').next().unwrap_or_default();
             format!(
-                "[[device.signal]]\nname = \"cell_{cell}\"\nregister = \"holding:{register}\"\ntype = \"u64\"\n\
+                "[[device.signal]]\nname = \"{name}\"\nregister = \"holding:{register}\"\ntype = \"u64\"\n\
                  order = \"ABCDEFGH\"\n"
             )
         });
@@ -72,12 +86,14 @@ impl Proof {
 
 impl Machine for Proof {
     fn read(&self, table: Table, address: u16, time: Duration) -> Option<u16> {
-        let cell = self.cells.get(usize::from(address / WIDTH)).filter(|_| table == Table::Holding)?;
+        let row = self.rows.get(usize::from(address / STRIDE)).filter(|_| table == Table::Holding)?;
+        let at = address % STRIDE;
+        let cell = row.get(usize::from(at / WIDTH))?;
         let stamp = u64::try_from(time.as_micros()).ok()? & (u64::MAX >> CHECK_BITS);
         let value = (stamp << CHECK_BITS) | check(cell, stamp);
         let [a, b, c, d, e, f, g, h] = value.to_be_bytes();
         let words = [[a, b], [c, d], [e, f], [g, h]].map(u16::from_be_bytes);
-        words.get(usize::from(address % WIDTH)).copied()
+        words.get(usize::from(at % WIDTH)).copied()
     }
 }
 
@@ -133,5 +149,16 @@ mod tests {
         }
         assert_eq!(machine.read(Table::Holding, 31 * WIDTH, Duration::ZERO), None);
         assert_eq!(machine.read(Table::Input, 0, Duration::ZERO), None);
+    }
+
+    #[test]
+    fn rows_are_alike_and_no_cell_passes_for_one_of_another_row() {
+        let machine = Proof::rows("press-7", 2, 3);
+        let value = read(&machine, STRIDE / WIDTH + 1, Duration::from_micros(77));
+        assert_eq!(stamp("acme/press-7/cell_1_1", value), Some(77));
+        assert_eq!(stamp("acme/press-7/cell_0_1", value), None);
+        assert_eq!(machine.read(Table::Holding, 3 * WIDTH, Duration::ZERO), None);
+        let configuration = machine.configuration_with("");
+        assert!(configuration.contains("name = \"cell_1_2\"\nregister = \"holding:136\"\n"), "{configuration}");
     }
 }

@@ -10,6 +10,8 @@ mod modbus_policy;
 #[cfg(feature = "peers")]
 mod peers;
 mod report;
+#[cfg(feature = "peers")]
+mod serial;
 #[expect(dead_code, reason = "shared with the tests of faults, which use the rest")]
 mod site;
 mod uplink;
