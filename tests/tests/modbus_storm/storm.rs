@@ -20,8 +20,11 @@ const ONE_IN: u64 = 40;
 /// Within the timeout, and beyond it.
 const LATE: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(140)];
 /// `demote_after` keeps every device asked at full speed: what a dead one costs is measured elsewhere.
-const KEYS: &str = "poll = \"1ms\"\ntimeout = \"100ms\"\nreconnect_min = \"10ms\"\nreconnect_max = \"20ms\"\n\
+const KEYS: &str = "timeout = \"100ms\"\nreconnect_min = \"10ms\"\nreconnect_max = \"20ms\"\n\
     demote_after = 1000\nbusy_backoff_max = \"100ms\"\n";
+
+/// As fast as it goes. A serial line is refused more than it can carry.
+const FAST: &str = "poll = \"1ms\"\n";
 
 /// Everything that a device, a gateway or a line does to an answer.
 fn menu() -> Vec<Fault> {
@@ -132,17 +135,17 @@ fn devices(count: u8, units: u8) -> Vec<Stormy> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mb06_mb11_no_wrong_value_in_a_storm_on_modbus_tcp() {
-    storm("modbus-tcp", &devices(4, 2), "", |_, options, _| options).await;
+    storm("modbus-tcp", &devices(4, 2), FAST, |_, options, _| options).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mb06_mb10_mb11_no_wrong_value_in_a_storm_with_requests_in_flight_side_by_side() {
-    storm("modbus-tcp-pipeline", &devices(4, 2), "pipeline = 4\n", |_, options, _| options).await;
+    storm("modbus-tcp-pipeline", &devices(4, 2), &format!("{FAST}pipeline = 4\n"), |_, options, _| options).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mb06_mb11_no_wrong_value_in_a_storm_on_rtu_over_tcp() {
-    storm("modbus-rtu-tcp", &devices(4, 2), "", |_, options, _| options.rtu()).await;
+    storm("modbus-rtu-tcp", &devices(4, 2), FAST, |_, options, _| options.rtu()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -150,7 +153,7 @@ async fn mb06_mb11_no_wrong_value_in_a_storm_on_a_serial_line() {
     let line = |site: &Site, options: DeviceOptions, stormy: &Stormy| {
         options.serial(site.directory.path().join(format!("tty-{}", stormy.name)))
     };
-    storm("modbus-rtu", &devices(4, 2), "baud = 115200\n", line).await;
+    storm("modbus-rtu", &devices(4, 2), "poll = \"50ms\"\nbaud = 921600\n", line).await;
 }
 
 /// The control: a value that is not the cell's own is found by the same check. The plant shows a cell of another row.
@@ -164,7 +167,7 @@ async fn mb11_a_wrong_value_would_be_found() {
         lineside_testbed::plant::Machine::read(&shown, table, swapped, time)
     };
     let plant = Plant::start([DeviceOptions::new("press-1", liar)], &proof::clock()).unwrap();
-    let keys = format!("{}{KEYS}", plant.devices()[0].keys());
+    let keys = format!("{}{KEYS}{FAST}", plant.devices()[0].keys());
     let config = site.configure("", "", &honest.configuration_with(&keys));
     let daemon = site.start(&config);
     site.received("readings", |counters| counters.readings >= 600).await;
