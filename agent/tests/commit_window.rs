@@ -17,6 +17,7 @@ use lineside_modbus::Sink as _;
 use lineside_protocols::clock::BootMillis;
 use lineside_protocols::event::{Event, Kind};
 use lineside_protocols::name::Name;
+use lineside_protocols::report::Reporting;
 use lineside_protocols::sample::{Columns, Sample, Scan, SignalIndex, UnixMillis, Value};
 use lineside_protocols::uplink::Encoding;
 use lineside_protocols::wire::catalogue::Catalogue;
@@ -60,7 +61,8 @@ impl Stage {
         };
         let clocks = || Clocks { boot: BootMillis(1_000_000), wall: UnixMillis(1_795_400_000_000), synced: true };
         let compressor = Compressor::new(Encoding::Zstd).unwrap();
-        let (collector, intake) = Collector::new(origin, compressor, buffer.clone(), clocks);
+        let reporting = vec![Reporting::default(); 100_000];
+        let (collector, intake) = Collector::new(origin, reporting, compressor, buffer.clone(), clocks);
         let mut task = JoinSet::new();
         task.spawn(collector.run());
         Stage { buffer, intake, _collector: task, _directory: directory }

@@ -178,10 +178,15 @@ impl Connection {
             match timeout_at(deadline, self.receive(&mut chunk)).await {
                 Ok(Ok(bytes)) => {
                     self.decoder.feed(bytes);
+                    let alone = flights.only().filter(|_| !self.framing.has_transactions());
                     while lost.is_none()
                         && let Some(event) = self.decoder.next(flights.pending())
                     {
+                        let is_reply = matches!(event, Event::Reply(..));
                         lost = self.meet(event, &mut flights, tally);
+                        if let Some((request, flight)) = alone.filter(|_| is_reply) {
+                            lost = self.listen_behind(request, &flight, &mut flights, tally).await;
+                        }
                     }
                 }
                 Ok(Err(failure)) => lost = Some(failure),
@@ -258,6 +263,34 @@ impl Connection {
         }
         self.last_byte = Instant::now();
         Ok(chunk.get(..count).unwrap_or_default())
+    }
+
+    /// Where nothing names the request that an answer belongs to, it counts only if it came alone: with another behind it,
+    /// it may be an older one. The silence is the one that the line wants anyway. Returns why the connection is lost,
+    /// where it is; the answer stands then.
+    async fn listen_behind(
+        &mut self,
+        request: Pending,
+        flight: &Flight,
+        flights: &mut Flights,
+        tally: &mut Tally,
+    ) -> Option<Failure> {
+        let mut chunk = [0; 512];
+        let behind = if self.decoder.has_rest() {
+            &[][..]
+        } else {
+            match timeout(self.pace.gap, self.receive(&mut chunk)).await {
+                Err(_) => return None,
+                Ok(Err(failure)) => return Some(failure),
+                Ok(Ok(bytes)) => bytes,
+            }
+        };
+        tally.counters.broken += 1;
+        let why = "more came than one answer; another master may be on the line, or the device answers twice";
+        flights.settle(flight, Err(Failure::Frame(why.into())));
+        let lost = self.sift(behind, tally).err();
+        self.unanswered(request, tally);
+        lost
     }
 
     /// What one event means for the requests in flight. Returns why the connection is lost, where it is.

@@ -68,6 +68,11 @@ impl Flights {
         (self.pending.remove(at), self.flights.remove(at))
     }
 
+    /// The one that is in flight alone.
+    pub(crate) fn only(&self) -> Option<(Pending, Flight)> {
+        self.pending.first().copied().zip(self.flights.first().copied())
+    }
+
     /// Takes out one whose time is up.
     pub(crate) fn take_overdue(&mut self, now: Instant) -> Option<(Pending, Flight)> {
         let at = self.flights.iter().position(|flight| flight.deadline <= now)?;

@@ -219,7 +219,7 @@ mod tests {
         let draw = |mut storm: Storm| (0..10_000).map(move |_| storm.draw()).collect::<Vec<_>>();
         let drawn = draw(faults());
         assert_eq!(drawn, draw(faults()));
-        let count = |fault| drawn.iter().filter(|drawn| **drawn == Some(fault.clone())).count();
+        let count = |fault: Fault| drawn.iter().filter(|drawn| **drawn == Some(fault.clone())).count();
         assert!((400..600).contains(&count(Fault::Silent)) && (400..600).contains(&count(Fault::Close)));
     }
 }

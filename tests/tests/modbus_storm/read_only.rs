@@ -46,7 +46,6 @@ fn configuration(dice: &mut Dice, name: &str, device: &Device) -> String {
         "check_unit = false\n",
         "after_exception = \"discard\"\n",
         "request_delay = \"1ms\"\n",
-        "demote_after = 1000\n",
     ];
     for key in keys {
         // With RTU the unit is all that tells one answer from another's, and it must be checked.
@@ -55,7 +54,8 @@ fn configuration(dice: &mut Dice, name: &str, device: &Device) -> String {
             text += key;
         }
     }
-    text += "reconnect_min = \"10ms\"\nreconnect_max = \"20ms\"\n";
+    // Asked at full speed, whatever it answers.
+    text += "demote_after = 1000\nreconnect_min = \"10ms\"\nreconnect_max = \"20ms\"\n";
     for signal in 0..=dice.below(20) {
         let address = dice.of(&[0, 5, 6, 15, 16, 22, 23, 0x0500, 0x0600, 0x1000, 0xff00, 0xfff0]) + dice.below(8);
         let table = dice.of(&["coil", "discrete", "holding", "input"]);

@@ -140,7 +140,7 @@ impl Decoder {
     /// What came next; `None` where more bytes are needed.
     pub fn next(&mut self, pending: &[Pending]) -> Option<Event> {
         let frame = match self.framing {
-            Framing::Mbap => match mbap::take(&mut self.buffer) {
+            Framing::Mbap => match mbap::take(&mut self.buffer, pending.len() > 1) {
                 Ok(frame) => frame?,
                 Err(broken) => {
                     self.buffer.clear();
@@ -175,6 +175,12 @@ impl Decoder {
             }
             _ => !self.buffer.is_empty() && pending.is_empty(),
         }
+    }
+
+    /// Whether something came behind the last frame.
+    #[must_use]
+    pub const fn has_rest(&self) -> bool {
+        !self.buffer.is_empty()
     }
 
     /// Forgets what came.
