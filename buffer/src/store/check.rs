@@ -117,6 +117,13 @@ pub(super) fn structure(conn: &Connection, size: Size, format: i64) -> Result<()
             return Err(damaged(format!("a row of {table} does not match its seal")));
         }
     }
+    // A log that is cut short can leave pages of different commits, each of them whole. Of a block that is noticed when it
+    // is read out; what is set aside is not read.
+    let bereft = "SELECT EXISTS (SELECT 1 FROM quarantine WHERE NOT EXISTS
+                  (SELECT 1 FROM frames WHERE frames.id = quarantine.frame))";
+    if conn.query_row(bereft, [], |row| row.get(0))? {
+        return Err(damaged("something was set aside, and its envelope is not there"));
+    }
     Ok(())
 }
 
