@@ -99,7 +99,7 @@ impl Line {
                 Event::Stray(_) | Event::Damaged => {}
             }
         }
-        self.decoder.is_astray(&self.pending);
+        let _either = self.decoder.is_astray(&self.pending);
     }
 
     fn check(&self, at: usize, said: &Answer) {

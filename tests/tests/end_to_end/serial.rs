@@ -38,14 +38,14 @@ impl Line {
         }
         let pty = |name: &str| format!("pty,raw,echo=0,link={}", end(name).display());
         let socat = Command::new("socat").args([pty("far"), pty("near")]).stdin(Stdio::null()).spawn();
-        let line = Running(socat.expect("socat is missing: run tests/peers/install"));
+        let line = Running(socat.unwrap_or_else(|error| panic!("socat: {error}; run tests/peers/install")));
         let both = async {
             let mut tick = interval(Duration::from_millis(10));
             while !(end("near").exists() && end("far").exists()) {
                 tick.tick().await;
             }
         };
-        timeout(PATIENCE, both).await.expect("socat makes both ends");
+        timeout(PATIENCE, both).await.unwrap_or_else(|_| panic!("socat makes no ends"));
         let peers = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("peers");
         let far = end("far").display().to_string();
         let arguments = server[1..].iter().map(|&argument| if argument == "FAR" { &far } else { argument });
@@ -74,7 +74,7 @@ impl Expected {
         let near = site.directory.path().join("near");
         self.text += &format!(
             "[[device]]\nname = \"unit-{unit}\"\nprotocol = \"modbus-rtu\"\nserial = {near:?}\nbaud = 19200\n\
-             parity = \"none\"\nunit = {unit}\npoll = \"50ms\"\ntimeout = \"500ms\"\nreconnect_min = \"50ms\"\n\
+             parity = \"none\"\nunit = {unit}\npoll = \"250ms\"\ntimeout = \"500ms\"\nreconnect_min = \"50ms\"\n\
              reconnect_max = \"200ms\"\nprobe = \"1s\"\n"
         );
         for (at, (register, keys, value)) in signals.iter().enumerate() {
@@ -150,7 +150,7 @@ async fn mb01_mb09_two_pymodbus_units_on_one_line_that_is_unplugged_and_plugged_
     expected.unit(&site, 2, &pymodbus_signals([111, 222, 333]));
     let config = site.configure("", "", &expected.text);
     let daemon = site.start(&config);
-    site.received("readings", |counters| counters.readings >= 320).await;
+    site.received("readings", |counters| counters.readings >= 160).await;
     all_good(&expected.check(&site), "before");
 
     let both = |state: &'static str| {
@@ -161,7 +161,7 @@ async fn mb01_mb09_two_pymodbus_units_on_one_line_that_is_unplugged_and_plugged_
     let _line = Line::plug_in(site.directory.path(), &PYMODBUS).await;
     daemon.until("both back, by themselves", both("up")).await;
     let before = site.ingest.store().counters().readings;
-    site.received("readings", |counters| counters.readings >= before + 320).await;
+    site.received("readings", |counters| counters.readings >= before + 160).await;
     let (exit, status) = daemon.stop();
     assert!(exit.success());
     site.check_ledger(&status);

@@ -11,7 +11,7 @@ use super::site::{Site, lineside};
 /// Configurations that are made up.
 const ROUNDS: u64 = 12;
 /// Requests that each device must get, so that a round says something.
-const REQUESTS: u64 = 40;
+const REQUESTS: u64 = 12;
 /// Functions that read (1 to 4), and the one that asks what a device is.
 const READS: [u8; 5] = [1, 2, 3, 4, 43];
 
@@ -55,7 +55,8 @@ fn configuration(dice: &mut Dice, name: &str, device: &Device) -> String {
         }
     }
     // Asked at full speed, whatever it answers.
-    text += "demote_after = 1000\nreconnect_min = \"10ms\"\nreconnect_max = \"20ms\"\n";
+    text += "demote_after = 1000\nbusy_backoff_max = \"100ms\"\nprobe = \"1s\"\n";
+    text += "reconnect_min = \"10ms\"\nreconnect_max = \"20ms\"\n";
     for signal in 0..=dice.below(20) {
         let address = dice.of(&[0, 5, 6, 15, 16, 22, 23, 0x0500, 0x0600, 0x1000, 0xff00, 0xfff0]) + dice.below(8);
         let table = dice.of(&["coil", "discrete", "holding", "input"]);
