@@ -61,7 +61,7 @@ pub enum RunError {
 ///
 /// # Errors
 /// See [`RunError`]; only at the start.
-pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
+pub async fn run(mut config: Config, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
     let started = Instant::now();
     let mut random = [0; 16];
     getrandom::fill(&mut random).map_err(RunError::Random)?;
@@ -78,6 +78,8 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let listener = api::listen(&api::socket(&config.buffer.directory))?;
 
     let mut plant = assemble::assemble(&config);
+    // The plant has its own; of a thousand devices the copy is megabytes.
+    let polled = std::mem::take(&mut config.devices).len();
     let notebook = Notebook::open(&config.buffer.directory, &mut plant);
     let learnings = notebook.learnings();
     let signals = plant.catalogue.signals().len();
@@ -98,7 +100,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let reporting = std::mem::take(&mut plant.reporting);
     let (collector, intake) = Collector::new(origin, reporting, compressor, buffer.clone(), clock::read);
     let known = Signals::new(plant.catalogue.signals(), collector.latest());
-    announce(&intake, &config, opened, signals);
+    announce(&intake, &config, opened, (polled, signals));
     let report = Report::new(config.uplink.source_address.to_string(), clock::now);
     let told = intake.clone();
     let tell = move |event| told.event(event);
@@ -130,7 +132,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         held_back: collector.held_back(),
         devices,
     };
-    tracing::info!(agent = %config.agent.id, %epoch, devices = config.devices.len(), signals, "lineside is running");
+    tracing::info!(agent = %config.agent.id, %epoch, devices = polled, signals, "lineside is running");
 
     memory::return_unused();
 
@@ -190,7 +192,7 @@ async fn end(tasks: &mut JoinSet<()>, patience: Duration) {
     }
 }
 
-fn announce(intake: &Intake, config: &Config, opened: Opened, signals: usize) {
+fn announce(intake: &Intake, config: &Config, opened: Opened, (devices, signals): (usize, usize)) {
     let more = opened.earlier.len().saturating_sub(EARLIER);
     let earlier = opened.earlier.into_iter().skip(more).map(|known| Earlier {
         epoch: known.epoch,
@@ -199,7 +201,7 @@ fn announce(intake: &Intake, config: &Config, opened: Opened, signals: usize) {
     });
     let version = env!("CARGO_PKG_VERSION").to_owned();
     let started = Kind::AgentStarted { version, earlier: earlier.collect(), more: more as u64 };
-    let loaded = Kind::ConfigurationLoaded { sha256: config.sha256.clone(), devices: config.devices.len(), signals };
+    let loaded = Kind::ConfigurationLoaded { sha256: config.sha256.clone(), devices, signals };
     let recovered = opened.recovered.map(|recovered| {
         let damaged = recovered.damaged.into_iter().take(EARLIER).map(|damaged| DamagedNumbers {
             epoch: damaged.epoch,
