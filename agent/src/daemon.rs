@@ -233,7 +233,7 @@ fn start_adapters(adapters: &mut JoinSet<()>, plant: Plant, intake: &Intake, sto
     for line in plant.modbus_lines {
         polled.extend(line.devices.iter().map(|device| Polled {
             name: device.device().name.to_string(),
-            protocol: "modbus-tcp",
+            protocol: device.device().line.transport.protocol(),
             health: device.health(),
         }));
         let task = LineTask::new(line.line, line.devices, Arc::new(intake.clone()), clock::boot);
@@ -272,6 +272,8 @@ impl Witness {
                 last_error: health.last_error.map(|(at, text)| status::Problem { at: clock::wall(at).0, text }),
                 signals: health.signals as u64,
                 learned: health.learned as u64,
+                discarded: health.discarded,
+                reconnects: health.reconnects,
             }
         });
         let on_disk = on_disk(self.agent.clone(), &stats);

@@ -63,6 +63,10 @@ pub struct DeviceHealth {
     pub signals: usize,
     /// What was learned that it cannot do: holes and limits.
     pub learned: usize,
+    /// What came on its line and became no value: late, double and foreign answers, damaged ones, noise.
+    pub discarded: u64,
+    /// How often its line was connected again.
+    pub reconnects: u64,
 }
 
 /// One device's health, written by its source and read by whoever asks for the status.

@@ -181,6 +181,12 @@ pub struct Device {
     /// Holes and limits that were learned about it; `lineside learned` lists them.
     #[serde(default)]
     pub learned: u64,
+    /// What came on its line and became no value: late, double and foreign answers, damaged ones, noise.
+    #[serde(default)]
+    pub discarded: u64,
+    /// How often its line was connected again.
+    #[serde(default)]
+    pub reconnects: u64,
 }
 
 /// The gateway's clock.
@@ -255,6 +261,8 @@ pub(super) mod tests {
                 last_error: Some(Problem { at: 1_795_399_999_000, text: "no answer within 1 s".into() }),
                 signals: 8,
                 learned: 1,
+                discarded: 3,
+                reconnects: 1,
             }],
             clock: Clock { state: "synced".into(), offset_ms: 0.25 },
         }

@@ -163,7 +163,6 @@ impl Link {
     }
 
     /// What was seen so far.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the poller shows them"))]
     pub(crate) fn counters(&self) -> Counters {
         self.tally.counters
     }

@@ -31,6 +31,7 @@ use crate::learner::Learner;
 use crate::line::Report;
 use crate::link::random;
 use crate::round::{Going, Round};
+use crate::tally::Counters;
 
 /// Requests beyond the plan that one round may cost while a fault is being looked for: enough to find one bad register
 /// among 125 at once. They end earlier where the next round is due, but never below [`LEAST_EXTRA`].
@@ -45,6 +46,8 @@ pub(crate) struct Poller {
     manner: Manner,
     rounds: Vec<Round>,
     health: SharedHealth,
+    /// Of its line.
+    counters: Counters,
     life: Life,
     learner: Learner,
     pace: Option<Pace>,
@@ -77,6 +80,7 @@ impl Poller {
             manner: Manner::new(&device),
             rounds: Round::all_of(&device, &bound),
             health,
+            counters: Counters::default(),
             life: Life::new(&device.tolerance),
             learner: Learner::new(learned, device.tolerance.hole_retry),
             pace: device.max_rate.map(Pace::new),
@@ -120,6 +124,7 @@ impl Poller {
     /// Asks what is next in a round that was begun.
     pub(crate) async fn step(&mut self, at: usize, moment: Moment, wire: &mut Wire, report: &Report) -> Step {
         let Moment { now, .. } = moment;
+        self.counters = wire.link.counters();
         if self.life.probes_shortly() && self.manner.heard(wire) {
             self.life.note_late_reply(now);
         }
@@ -402,7 +407,7 @@ impl Poller {
         let (rows, unasked) = round.give_up(reason.unwrap_or(Reason::DeviceLost), time);
         rows.into_iter().for_each(|row| report.scan(row));
         let Some(Going { overruns, outcome, .. }) = round.going.take() else { return Step::Done };
-        let learned = self.learner.learned.len();
+        let (learned, counters) = (self.learner.learned.len(), self.counters);
         self.health.update(|health| {
             health.polls += 1;
             health.overruns += overruns;
@@ -412,6 +417,8 @@ impl Poller {
                 health.last_error = outcome.failed;
             }
             health.learned = learned;
+            health.discarded = counters.stray + counters.broken;
+            health.reconnects = counters.reopened;
         });
         Step::Done
     }

@@ -203,6 +203,8 @@ async fn every_fault_gives_bad_readings_with_its_reason_and_never_a_wrong_value(
     let (exit, status) = daemon.stop();
     assert!(exit.success());
     site.check_ledger(&status);
+    let counted = |what: &str| status["devices"][0][what].as_u64().unwrap();
+    assert!(counted("discarded") > 0 && counted("reconnects") > 0, "{status:#}");
 
     for press in &presses {
         let readings = press.readings(&site);
