@@ -55,15 +55,15 @@ const TYPES: &[(&str, &[&str], &str)] = &[
     ("bcd-time-8", &[""], "timezone = \"UTC\"\n"),
 ];
 
-/// Those that this version accepts.
+/// Each of them as the configuration reads it.
 static WRITTEN: LazyLock<Vec<Written>> = LazyLock::new(|| {
     let every = TYPES.iter().flat_map(|&(kind, orders, keys)| orders.iter().map(move |&order| (kind, order, keys)));
     every
-        .filter_map(|(kind, order, keys)| {
+        .map(|(kind, order, keys)| {
             let order_key = if order.is_empty() { String::new() } else { format!("order = \"{order}\"\n") };
             let keys = format!("register = \"holding:0\"\ntype = \"{kind}\"\n{order_key}{keys}");
-            let signal = lineside_fuzz::signal(&keys).ok()?;
-            Some(Written { kind, order, decoder: Decoder::new(&signal), signal })
+            let signal = lineside_fuzz::signal(&keys).unwrap_or_else(|problems| panic!("{keys}{problems}"));
+            Written { kind, order, decoder: Decoder::new(&signal), signal }
         })
         .collect()
 });
@@ -128,7 +128,9 @@ fn check(written: &Written, registers: &[u16], sample: &Sample) {
     if written.signal.scale.is_some() {
         return;
     }
-    if let Some(right) = by_hand(kind, &in_order(own, if kind.contains("epoch") { "" } else { order })) {
+    // Registers are put in order as a whole in Mod10k, and times are not looked at here.
+    let bytes = if kind.contains("epoch") || GROUPS.contains(&order) { "" } else { order };
+    if let Some(right) = by_hand(kind, &in_order(own, bytes)) {
         if right.not_finite().is_some() {
             assert!(sample.value().is_none(), "{own:x?} as {kind} {order}: {sample:?}");
         } else {
