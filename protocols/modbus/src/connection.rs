@@ -182,10 +182,10 @@ impl Connection {
                     while lost.is_none()
                         && let Some(event) = self.decoder.next(flights.pending())
                     {
-                        let is_reply = matches!(event, Event::Reply(..));
+                        let answer = if let Event::Reply(_, answer) = &event { Some(answer.clone()) } else { None };
                         lost = self.meet(event, &mut flights, tally);
-                        if let Some((request, flight)) = alone.filter(|_| is_reply) {
-                            lost = self.listen_behind(request, &flight, &mut flights, tally).await;
+                        if let (Some((request, flight)), Some(answer)) = (alone, answer) {
+                            lost = self.listen_behind(request, (&flight, &answer), &mut flights, tally).await;
                         }
                     }
                 }
@@ -265,32 +265,47 @@ impl Connection {
         Ok(chunk.get(..count).unwrap_or_default())
     }
 
-    /// Where nothing names the request that an answer belongs to, it counts only if it came alone: with another behind it,
-    /// it may be an older one. The silence is the one that the line wants anyway. Returns why the connection is lost,
-    /// where it is; the answer stands then.
+    /// Where nothing names the request that an answer belongs to, it counts only if no other answer is right behind it: of
+    /// two that differ, one is older. The silence is the one that the line wants anyway. Returns why the connection is
+    /// lost, where it is; the answer stands then.
     async fn listen_behind(
         &mut self,
         request: Pending,
-        flight: &Flight,
+        (flight, answer): (&Flight, &Answer),
         flights: &mut Flights,
         tally: &mut Tally,
     ) -> Option<Failure> {
-        let mut chunk = [0; 512];
-        let behind = if self.decoder.has_rest() {
-            &[][..]
-        } else {
-            match timeout(self.pace.gap, self.receive(&mut chunk)).await {
-                Err(_) => return None,
-                Ok(Err(failure)) => return Some(failure),
-                Ok(Ok(bytes)) => bytes,
+        let end = Instant::now() + DRAIN_MOST;
+        let mut differs = false;
+        loop {
+            while let Some(event) = self.decoder.next(&[request]) {
+                self.unclean = true;
+                match event {
+                    Event::Reply(_, other) => {
+                        tally.counters.stray += 1;
+                        differs |= other != *answer;
+                    }
+                    Event::Stray(frame) => self.stray(&frame, tally),
+                    Event::Damaged => tally.counters.broken += 1,
+                    Event::Misfit(..) | Event::Broken(_) => {}
+                }
             }
-        };
-        tally.counters.broken += 1;
-        let why = "more came than one answer; another master may be on the line, or the device answers twice";
-        flights.settle(flight, Err(Failure::Frame(why.into())));
-        let lost = self.sift(behind, tally).err();
-        self.unanswered(request, tally);
-        lost
+            let mut chunk = [0; 512];
+            match timeout_at((Instant::now() + self.pace.gap).min(end), self.receive(&mut chunk)).await {
+                Err(_) => break,
+                Ok(Err(failure)) => return Some(failure),
+                Ok(Ok(bytes)) => {
+                    self.unclean = true;
+                    self.decoder.feed(bytes);
+                }
+            }
+        }
+        if differs {
+            let why = "two answers came that differ; another master may be on the line, or the device is out of step";
+            flights.settle(flight, Err(Failure::Frame(why.into())));
+            self.unanswered(request, tally);
+        }
+        None
     }
 
     /// What one event means for the requests in flight. Returns why the connection is lost, where it is.

@@ -177,12 +177,6 @@ impl Decoder {
         }
     }
 
-    /// Whether something came behind the last frame.
-    #[must_use]
-    pub const fn has_rest(&self) -> bool {
-        !self.buffer.is_empty()
-    }
-
     /// Forgets what came.
     pub fn clear(&mut self) {
         self.buffer.clear();
