@@ -60,13 +60,13 @@ fn a_wrong_command_line_is_answered_with_64() {
 }
 
 #[test]
-fn a_plan_is_shown_without_asking_the_device() {
+fn ops03_a_plan_is_shown_without_asking_the_device() {
     let gateway = Gateway::new();
     assert_snapshot!(gateway.shown(RIGHT, &["plan"]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_device_is_read_once_with_raw_registers_values_and_timing() {
+async fn ops03_a_device_is_read_once_with_raw_registers_values_and_timing() {
     let gateway = Gateway::new();
     let (plant, text) = press();
     let device = plant.device("press-7").unwrap();

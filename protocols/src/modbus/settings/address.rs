@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn five_and_six_digit_references_name_the_same_register() {
+    fn mb03_five_and_six_digit_references_name_the_same_register() {
         let holding = Address { table: Table::HoldingRegister, offset: 0 };
         assert_eq!(Address::from_reference("40001"), Ok(holding));
         assert_eq!(Address::from_reference("400001"), Ok(holding));
