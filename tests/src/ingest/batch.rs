@@ -91,9 +91,7 @@ impl Incoming<'_> {
             Content::Readings(block) => {
                 let unknown = || Problem::UnknownCatalogue { catalogue: block.catalogue.clone() };
                 let catalogue = store.known_catalogue(&block.catalogue).ok_or_else(unknown)?;
-                if catalogue.agent != self.line.agent {
-                    return Err(Problem::InvalidRecord(format!("the catalogue is of agent {}", catalogue.agent)));
-                }
+                // A catalogue is its content: which agent has put it, and under which name, says nothing of the block.
                 check::readings(block, count, &catalogue)?;
                 self.catalogue = Some(catalogue);
                 Ok(())

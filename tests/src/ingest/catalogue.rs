@@ -13,7 +13,6 @@ use super::problem::Problem;
 #[derive(Debug)]
 pub(super) struct Catalogue {
     pub(super) id: String,
-    pub(super) agent: String,
     signals: Vec<Signal>,
 }
 
@@ -65,7 +64,7 @@ impl Catalogue {
         let entries: Vec<Entry> =
             serde_json::from_str(line.signals.get()).map_err(|error| malformed(error.to_string()))?;
         let signals = entries.into_iter().enumerate().map(|(at, entry)| entry.check(at)).collect::<Result<_, _>>()?;
-        Ok(Catalogue { id: line.id, agent: line.agent, signals })
+        Ok(Catalogue { id: line.id, signals })
     }
 
     pub(super) fn signal(&self, index: u32) -> Option<&Signal> {
